@@ -1,0 +1,18 @@
+export { type CheckOptions, checkStack, type StackCheck } from './check.ts';
+export * from './container-model.ts';
+export { diffServices, type FieldChange } from './diff.ts';
+export { type ComposeDocument, MAX_COMPOSE_BYTES, parseCompose } from './document.ts';
+export { type Finding, MAX_FINDINGS, type Severity, scoreOf } from './finding.ts';
+export { type ImageReference, parseImageReference } from './image-reference.ts';
+export { interpolate, TemplateError, type Variables } from './interpolation.ts';
+export { MAX_REPLICAS } from './lifecycle.ts';
+export * from './model.ts';
+export { dependencyOrder } from './order.ts';
+export { PRIVILEGES, type Privilege, type PrivilegeUse, privilegesOf } from './privileges.ts';
+export { peerVariablePrefix } from './process-peers.ts';
+export { renderService, renderStack } from './render.ts';
+export { MAX_SERVICES } from './stack.ts';
+export { type RuntimeName, SUPPORT, SUPPORTED_RUNTIMES } from './support.ts';
+export { MAX_STACK_BYTES, MAX_STACK_PORTS, MAX_STACK_REPLICAS } from './totals.ts';
+export { MAX_DURATION_MS, parseBytes, parseDuration } from './units.ts';
+export { splitWords, WordsError } from './words.ts';
