@@ -1,0 +1,24 @@
+import type { Pool } from 'pg';
+import type { PrismaClient } from '../db/generated/prisma/client.ts';
+import type { Bus } from '../realtime/bus.ts';
+import type { StoredEvent } from '../realtime/event-store.ts';
+import type { SharedTails } from '../realtime/shared-tail.ts';
+import type { Clock } from '../shared/clock.ts';
+import type { Keyring } from '../shared/crypto.ts';
+import type { Logger } from '../shared/logger.ts';
+import type { RightsWatch } from './organizations/rights-watch.ts';
+
+/** What every domain service is made from. */
+export type ServiceDependencies = {
+  prisma: PrismaClient;
+  pool: Pool;
+  bus: Bus;
+  keyring: Keyring;
+  clock: Clock;
+  log: Logger;
+  rights: RightsWatch;
+  eventTails: SharedTails<StoredEvent>;
+};
+
+/** Who asks. Anonymous callers are null. */
+export type Caller = { userId: string; sessionId: string; isSuperadmin: boolean };
