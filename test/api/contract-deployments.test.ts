@@ -67,7 +67,7 @@ describe('a deployment that another one takes the place of', () => {
   it('should be SUPERSEDED only when the last of its services that went is gone', async () => {
     const slow = service(
       'old',
-      'echo pid $$$$; trap \\"sleep 0.7; exit 0\\" TERM; while :; do sleep 0.1; done',
+      'echo pid $$$$; trap \\"sleep 0.7; exit 0\\" TERM; while :; do sleep 1 & wait; done',
       'stop_grace_period: 5s',
     );
     const { stackId, ...former } = await acme.deployNew(

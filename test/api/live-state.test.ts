@@ -70,10 +70,10 @@ const startsOf = async (deploymentId: string, name: string) =>
   (await acme.log(deploymentId, { services: [name], search: 'pid', streams: ['STDOUT'] })).length;
 const statesOf = ({ services }: DeploymentView) => Object.fromEntries(services.map(({ name, state }) => [name, state]));
 
-const SAYS_PID = "trap 'exit 0' TERM; echo pid $$$$; while :; do sleep 0.1; done";
+const SAYS_PID = "trap 'exit 0' TERM; echo pid $$$$; while :; do sleep 1 & wait; done";
 /** Healthy while the gate is there; else it says this. */
 const gated = (says: string) =>
-  `healthcheck: { test: ["CMD-SHELL", "test -e ${gate} || { echo ${says}; exit 1; }"], interval: 100ms, start_interval: 50ms, start_period: 30s, retries: 2 }`;
+  `healthcheck: { test: ["CMD-SHELL", "test -e ${gate} || { echo ${says}; exit 1; }"], interval: 300ms, start_interval: 100ms, start_period: 30s, retries: 2 }`;
 const pidSaying = (name: string, ...rest: string[]) => service(name, SAYS_PID, ...rest);
 
 describe('a live deployment', () => {

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => app?.[Symbol.asyncDispose]());
 
 const RANGE_SIZE = 10;
-const SAYS_WHO = "trap 'exit 0' TERM; echo pid $$$$ port $$PORT; while :; do sleep 0.1; done";
+const SAYS_WHO = "trap 'exit 0' TERM; echo pid $$$$ port $$PORT; while :; do sleep 1 & wait; done";
 const web = (replicas: number, ...rest: string[]) =>
   service('web', SAYS_WHO, `deploy: { replicas: ${replicas} }`, ...rest);
 const ranged = (size = RANGE_SIZE) => `ports: ["${range}-${range + size - 1}:80"]`;
@@ -169,7 +169,7 @@ describe('restarts', () => {
 
   it('should end after as many as on-failure allows, each later than the one before', async () => {
     // The first run lasts until it is live.
-    const first = "trap 'exit 3' USR1; echo pid $$$$ port 0; while :; do sleep 0.1; done";
+    const first = "trap 'exit 3' USR1; echo pid $$$$ port 0; while :; do sleep 1 & wait; done";
     const script = `${COUNTING}[ $$n = 0 ] && { ${first}; }; exit $$((n + 3))`;
     const live = await acme.deployNew(stack(service('web', script, 'restart: on-failure:2')));
     process.kill((await said(live.id, 1)).get(1)!.pid, 'SIGUSR1');

@@ -165,7 +165,7 @@ describe.concurrent('a rollback', () => {
 
   it('should be refused for what is stopping', async () => {
     const first = await acme.deployNew(showing('one'));
-    await acme.changeStack(first.stackId, stack(service('web', "trap '' TERM; while :; do sleep 0.1; done")));
+    await acme.changeStack(first.stackId, stack(service('web', "trap '' TERM; while :; do sleep 1 & wait; done")));
     const second = await acme.deploy(first.stackId);
     await acme.mutate('deploymentStop', 'Deployment { id }', { deploymentId: second.id });
     expect(await tryRollback(second.id)).toMatchObject({ __typename: 'ConflictError' });

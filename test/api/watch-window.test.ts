@@ -3,7 +3,7 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { service, stack, whenOk } from '../support/compose-stacks.ts';
 import { Deployer } from '../support/deployer.ts';
 
-const HOLD = 'while :; do sleep 0.05; done';
+const HOLD = 'exec sleep 86400';
 /** Healthy from its first moment on. */
 const GOOD = stack(service('web', `touch ok; echo good; ${HOLD}`, whenOk('0s')));
 /** Healthy for long enough to go live, and then not any more. */

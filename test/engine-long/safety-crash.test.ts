@@ -13,7 +13,7 @@ import { serverApp } from '../support/server-app.ts';
 const endpoint = inject('dockerEngine');
 /** A dead holder's lease would last longer; one of the same machine is known to be dead. */
 const TAKEOVER_MS = 10_000;
-const HOLD = 'while :; do sleep 0.1; done';
+const HOLD = 'exec sleep 86400';
 /** 200 lines a second. */
 const COUNT = 'i=0; while :; do for _ in 1 2 3 4 5 6 7 8 9 10; do i=$$((i + 1)); echo $$i; done; sleep 0.05; done';
 const COUNTER = container('counter', COUNT);

@@ -11,7 +11,7 @@ import { eventually } from '../support/eventually.ts';
 import { fillDisk } from '../support/fill-disk.ts';
 
 const DISK_MB = 128;
-const HOLD = 'while :; do sleep 0.1; done';
+const HOLD = 'exec sleep 86400';
 const FULL = /no space left on device/i;
 
 describe.skipIf(inject('dockerEngine') === null || process.geteuid?.() !== 0)('an engine whose disk is full', () => {

@@ -11,7 +11,7 @@ import { eventually } from '../support/eventually.ts';
 /** One waits out a deadline, most of them an engine that starts. */
 const TIMEOUT_MS = 240_000;
 const OUTAGE_MS = 30_000;
-const HOLD = 'while :; do sleep 0.1; done';
+const HOLD = 'exec sleep 86400';
 const TICK = 'i=0; while :; do i=$$((i + 1)); echo tick $$i; sleep 0.02; done';
 const ALWAYS = 'restart: unless-stopped';
 /** Neither healthy nor unhealthy before somebody makes the file. */

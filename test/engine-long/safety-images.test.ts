@@ -11,7 +11,7 @@ import { eventually } from '../support/eventually.ts';
 import { type ServerProcess, startServer } from '../support/server.ts';
 import { serverApp } from '../support/server-app.ts';
 
-const HOLD = 'while :; do sleep 0.1; done';
+const HOLD = 'exec sleep 86400';
 const WRONG = 'no such secret';
 
 describe.skipIf(inject('dockerEngine') === null || process.geteuid?.() !== 0)('images that cannot be had', () => {

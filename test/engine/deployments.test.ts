@@ -7,7 +7,7 @@ import { clientOf, container, containersOf, deployerOn, IMAGE } from '../support
 import { eventually } from '../support/eventually.ts';
 
 const endpoint = inject('dockerEngine');
-const HOLD = 'while :; do sleep 0.1; done';
+const HOLD = 'exec sleep 86400';
 
 describe.skipIf(endpoint === null)('deployments on a Docker engine', () => {
   const docker = clientOf(endpoint ?? '');

@@ -9,7 +9,7 @@ import { eventually } from '../support/eventually.ts';
 
 const endpoint = inject('dockerEngine');
 const MIB = 1_048_576;
-const HOLD = 'while :; do sleep 0.1; done';
+const HOLD = 'exec sleep 86400';
 const FIGURES = 'cpuPercent memoryBytes memoryLimitBytes networkReceivedBytes networkSentBytes restarts';
 const STATS = `subscription ($id: ID!) { serviceStats(deploymentId: $id) {
   sampledAt services { name ${FIGURES} replicas { number instance ${FIGURES} } } } }`;
