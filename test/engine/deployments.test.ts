@@ -89,6 +89,25 @@ describe.skipIf(endpoint === null)('deployments on a Docker engine', () => {
     await acme.stop(id);
   });
 
+  it('should make anew what shares the network of a container that somebody removed', async () => {
+    const db = container('db', HOLD, 'restart: always');
+    const beside = container('beside', HOLD, 'network_mode: "service:db"', 'restart: always');
+    const apart = container('apart', HOLD, 'restart: always');
+    const { id } = await acme.deployNew(stack(db, beside, apart));
+    const [before] = await ofService('db');
+    const [untouched] = await ofService('apart');
+    await docker.getContainer(before!.id).remove({ force: true });
+    await eventually('a container in the new one’s network', async () => {
+      const [[now], [sharing]] = await Promise.all([ofService('db'), ofService('beside')]);
+      if (!now || !sharing || now.id === before!.id) return false;
+      const { HostConfig } = await docker.getContainer(sharing.id).inspect();
+      return HostConfig.NetworkMode === `container:${now.id}`;
+    });
+    await acme.until(id, ['RUNNING']);
+    expect((await ofService('apart'))[0]!.id).toBe(untouched!.id);
+    await acme.stop(id);
+  });
+
   it('should touch nothing where an image cannot be had, and say which', async () => {
     const { id, stackId, services } = await acme.deployNew(stack(container('web', HOLD)));
     await acme.changeStack(stackId, stack(container('web', HOLD).replace(IMAGE, 'registry.invalid/no:1')));

@@ -3,6 +3,7 @@ import type { InstanceStatus } from '../../runtimes/runtime.ts';
 import { type InstanceRow, isForgotten, presentInstances, replaceInstance, type StackHandle } from './instances.ts';
 import { reassess } from './live-state.ts';
 import { fenced, lockStack, touch } from './records.ts';
+import type { ReplicaSpec } from './release.ts';
 import type { ReleaseStore } from './release-store.ts';
 
 /** What is said of an instance of which the runtime knows nothing any more. */
@@ -10,27 +11,31 @@ const FORGOTTEN = 'nothing is left of it on its host';
 
 /**
  * A supervisor that was killed, or a host that restarted, leaves instances whose end nobody saw: those that their restart policy keeps up
- * run again, as new instances. It goes by the table of instances, so whatever interrupts it, the next run goes on. Returns whether it
- * changed anything: then it is worth another look. Does nothing while a deployment is being worked on.
+ * run again, as new instances, and with them what shares their namespaces. It goes by the table of instances, so whatever interrupts it,
+ * the next run goes on. Returns whether it changed anything: then it is worth another look. Does nothing while a deployment is being
+ * worked on.
  */
 export async function reviveLost(deps: { pool: Pool; releases: ReleaseStore }, handle: StackHandle): Promise<boolean> {
   const { pool, releases } = deps;
-  const { rows } = await pool.query<{ live: string | null; active: string | null }>(
+  const { rows: stacks } = await pool.query<{ live: string | null; active: string | null }>(
     'select live_deployment_id as live, active_deployment_id as active from stack_environments where id = $1',
     [handle.stack.id],
   );
-  if (!rows[0]?.live || rows[0].active) return false;
-  const { live } = rows[0];
-  const lost = (await presentInstances(pool, handle.stack.id)).filter(
-    (row) => row.deploymentId === live && isLost(row, handle.status(row.id)),
-  );
+  const [stack] = stacks;
+  if (!stack?.live || stack.active) return false;
+  const { live } = stack;
+  const present = async () =>
+    (await presentInstances(pool, handle.stack.id)).filter(({ deploymentId }) => deploymentId === live);
+  const specOf = async (row: InstanceRow) => {
+    const { specs } = await releases.read(row.releaseId);
+    return specs.services.find(({ name }) => name === row.service)?.replicas[row.replica - 1];
+  };
   const errors: unknown[] = [];
   let changed = false;
-  for (const row of lost) {
-    const { specs } = await releases.read(row.releaseId);
-    const spec = specs.services.find(({ name }) => name === row.service)?.replicas[row.replica - 1];
+  for (const row of (await present()).filter((each) => isLost(each, handle.status(each.id)))) {
     try {
-      if (spec && spec.restart.name !== 'no') changed = (await replaceInstance(pool, handle, row, spec)) || changed;
+      const spec = await specOf(row);
+      if (isKeptUp(spec)) changed = (await replaceInstance(pool, handle, row, spec)) || changed;
       // What the runtime does tell of an end is stored with its own reason, by the worker.
       else if (row.state !== 'EXITED' && isForgotten(handle.status(row.id)))
         changed = (await storeEnd(pool, handle, row)) || changed;
@@ -39,8 +44,24 @@ export async function reviveLost(deps: { pool: Pool; releases: ReleaseStore }, h
       errors.push(error);
     }
   }
+  const rows = await present();
+  for (const row of rows) {
+    const spec = await specOf(row);
+    if (row.state === 'EXITED' || !isKeptUp(spec) || !isStranded(row, spec, rows)) continue;
+    changed = (await replaceInstance(pool, handle, row, spec)) || changed;
+  }
   if (errors.length > 0) throw errors[0];
   return changed;
+}
+
+function isKeptUp(spec: ReplicaSpec | undefined): spec is ReplicaSpec {
+  return spec !== undefined && spec.restart.name !== 'no';
+}
+
+/** Whether an instance is older than one whose namespaces or volumes it shares: it holds those of that one's predecessor. */
+function isStranded(row: InstanceRow, { container }: ReplicaSpec, oldestFirst: readonly InstanceRow[]): boolean {
+  const newer = oldestFirst.slice(oldestFirst.indexOf(row) + 1);
+  return newer.some(({ service, replica }) => replica === 1 && container?.joined?.[service] !== undefined);
 }
 
 /** Whether an instance is gone without anybody having seen how it ended. */
