@@ -17,6 +17,7 @@ const ROOMS: readonly Room[] = [
   { room: 'db', files: /^db\//, mayImport: /^shared\// },
   { room: 'compose', files: /^compose\//, mayImport: /^shared\// },
   { room: 'runtimes', files: /^runtimes\//, mayImport: /^shared\//, types: /^compose\// },
+  { room: 'models', files: /^models\//, mayImport: /^shared\// },
   { room: 'engine', files: /^engine\//, mayImport: /^(db|shared)\// },
   { room: 'realtime', files: /^realtime\//, mayImport: /^(db|shared)\// },
   {
@@ -28,7 +29,7 @@ const ROOMS: readonly Room[] = [
   {
     room: 'services of modules',
     files: /^modules\//,
-    mayImport: /^(db|engine|realtime|compose|shared)\/|^runtimes\/runtime\.ts$/,
+    mayImport: /^(db|engine|realtime|compose|models|shared)\/|^runtimes\/runtime\.ts$/,
   },
   { room: 'the whole schema', files: /^graphql\/schema\.ts$/, mayImport: /^graphql\/|^modules\/.*schema\.ts$/ },
   { room: 'graphql', files: /^graphql\//, mayImport: /^(db|shared)\//, types: /^modules\// },

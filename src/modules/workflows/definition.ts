@@ -1,0 +1,146 @@
+import { z } from 'zod';
+
+export const MAX_DEFINITION_BYTES = 256 * 1024;
+export const MAX_STEPS = 100;
+export const MAX_ITEMS = 1_000;
+export const MAX_ATTEMPTS = 10;
+export const MAX_TIMEOUT_SECONDS = 30 * 24 * 60 * 60;
+export const DEFAULT_TIMEOUT_SECONDS = 60 * 60;
+const MAX_DELAY_SECONDS = 60 * 60;
+const MAX_TEXT = 16 * 1024;
+
+/** Words of the expression language: a step or an input of such a name could not be named there. */
+const RESERVED = new Set(
+  'as break const continue else false for function if import in let loop namespace null package return true var void while'.split(
+    ' ',
+  ),
+);
+
+const name = z
+  .string()
+  .regex(
+    /^[a-z][a-zA-Z0-9_]{0,49}$/,
+    'must begin with a–z and have 1 to 50 of a–z, A–Z, 0–9 and "_", like "deployStaging"',
+  )
+  .refine((text) => !RESERVED.has(text), 'is a word of the expression language: take another name');
+const text = z.string().min(1, 'may not be empty').max(MAX_TEXT, `must have at most ${MAX_TEXT} characters`);
+const expression = text.describe('An expression of the Common Expression Language.');
+const template = text.describe('A text; expressions in it stand in ${{ }}.');
+const orTemplate = <Schema extends z.ZodType>(schema: Schema) => z.union([schema, template]);
+const values = z.record(z.string(), z.unknown());
+const seconds = (least: number, most: number) => z.number().min(least).max(most);
+
+const retry = z
+  .strictObject({
+    attempts: z.int().min(1).max(MAX_ATTEMPTS).describe('How often it is tried in all.'),
+    delaySeconds: seconds(0, MAX_DELAY_SECONDS).default(1).describe('Before the second attempt.'),
+    factor: z.number().min(1).max(10).default(2).describe('What each further delay is multiplied by.'),
+  })
+  .describe('What happens after a failure that may pass.');
+
+const common = {
+  needs: z.array(z.string()).max(MAX_STEPS).default([]).describe('Steps that must have ended before.'),
+  if: expression
+    .optional()
+    .describe('Whether it runs, once all that it needs has ended, however. Without: it runs if all of that succeeded.'),
+  forEach: expression
+    .optional()
+    .describe(`A list, up to ${MAX_ITEMS} entries: it runs for each, as \`item\` and \`index\`.`),
+  maxParallel: z.int().min(1).max(50).default(10).describe('How many entries of forEach at once.'),
+  retry: retry.optional(),
+  timeoutSeconds: z.number().min(1).max(MAX_TIMEOUT_SECONDS).optional().describe('Of each attempt, waiting included.'),
+  continueOnError: z.boolean().default(false).describe('Whether the run may succeed where this step fails.'),
+};
+
+const step = <Kind extends string, Fields extends z.ZodRawShape>(kind: Kind, fields: Fields) =>
+  z.strictObject({ kind: z.literal(kind), ...common, ...fields });
+
+const steps = z.discriminatedUnion('kind', [
+  step('agent', {
+    agentId: template.describe('The global ID of an agent.'),
+    input: template.describe('What it is told.'),
+    outputSchema: values
+      .optional()
+      .describe('A JSON Schema that its answer has to match; its output is then that value.'),
+  }),
+  step('deploy', {
+    stackId: template.describe('The global ID of a stack.'),
+    environmentId: template.describe('The global ID of an environment.'),
+    stackVersion: orTemplate(z.int().min(1)).optional().describe('Absent: the current one.'),
+    strategy: z.enum(['RECREATE', 'ROLLING', 'BLUE_GREEN']).optional(),
+  }),
+  step('rollback', {
+    deploymentId: template.describe('The global ID of the deployment to go back from.'),
+    toDeploymentId: template.optional().describe('Absent: what ran before it.'),
+  }),
+  step('http', {
+    url: template,
+    method: z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']).default('GET'),
+    headers: z.record(z.string(), template).optional(),
+    body: z.unknown().optional().describe('A text, or JSON.'),
+    expectStatus: z.array(z.int().min(100).max(599)).max(20).optional().describe('Absent: 200–299.'),
+  }),
+  step('approval', {
+    message: template.describe('What is asked of whoever decides.'),
+    role: z.enum(['DEVELOPER', 'ADMIN', 'OWNER']).default('ADMIN').describe('The least role that may decide.'),
+  }),
+  step('delay', { seconds: orTemplate(seconds(0, MAX_TIMEOUT_SECONDS)) }),
+  step('waitForEvent', {
+    event: z.string().min(1).describe('A type of docs/events.md.'),
+    where: expression.optional().describe('Which one: an expression about `event`.'),
+  }),
+  step('workflow', { workflowId: template.describe('The global ID of a workflow.'), input: values.optional() }),
+  step('notify', { channelId: template.describe('The global ID of a notification channel.'), message: template }),
+]);
+
+const input = z.strictObject({
+  type: z.enum(['string', 'integer', 'number', 'boolean', 'list', 'object']),
+  description: z.string().max(500).optional(),
+  default: z.unknown().optional().describe('Absent: it has to be given.'),
+});
+
+const triggerInput = { input: values.optional().describe('What the run is given.') };
+const trigger = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('cron'),
+    schedule: z.string().describe('Five fields, UTC: "30 3 * * 1-5".'),
+    missed: z.enum(['run-once', 'skip']).default('run-once').describe('Where no server ran at the time.'),
+    ...triggerInput,
+  }),
+  z.strictObject({
+    kind: z.literal('event'),
+    event: z.string().min(1).describe('A type of docs/events.md.'),
+    where: expression.optional().describe('Which ones: an expression about `event`.'),
+    ...triggerInput,
+  }),
+  z.strictObject({ kind: z.literal('webhook'), ...triggerInput }),
+]);
+
+const concurrency = z.strictObject({
+  key: template.describe('Runs with the same key are one at a time.'),
+  policy: z.enum(['queue', 'cancel-running', 'skip']).default('queue'),
+});
+
+/** What a workflow is: published as a JSON Schema, written as JSON or YAML. */
+export const workflowDefinition = z.strictObject({
+  inputs: z.record(name, input).default({}).describe('What a run is given.'),
+  triggers: z.array(trigger).max(20).default([]).describe('What begins a run by itself.'),
+  concurrency: concurrency.optional(),
+  timeoutSeconds: z
+    .number()
+    .min(1)
+    .max(MAX_TIMEOUT_SECONDS)
+    .default(DEFAULT_TIMEOUT_SECONDS)
+    .describe('Of a whole run.'),
+  steps: z
+    .record(name, steps)
+    .refine((named) => Object.keys(named).length > 0, 'must have a step')
+    .refine((named) => Object.keys(named).length <= MAX_STEPS, `must have at most ${MAX_STEPS} steps`)
+    .describe('By name.'),
+  output: z.unknown().optional().describe('Of the whole run; absent: nothing.'),
+});
+
+export type WorkflowDefinition = z.output<typeof workflowDefinition>;
+export type WorkflowStep = WorkflowDefinition['steps'][string];
+export type StepKind = WorkflowStep['kind'];
+export type InputType = z.output<typeof input>['type'];

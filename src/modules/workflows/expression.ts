@@ -1,0 +1,141 @@
+import { createContext, Script } from 'node:vm';
+import { Environment, type ParseResult } from '@marcbachmann/cel-js';
+
+/** How long an expression may be, in characters; and how long it may take. */
+export const MAX_EXPRESSION_LENGTH = 4_000;
+export const MAX_EVALUATION_MS = 250;
+const LIMITS = { maxAstNodes: 500, maxDepth: 50, maxListElements: 200, maxMapEntries: 200, maxCallArguments: 16 };
+
+/** What an expression is about: its names with their types. Anything in them of the type "dyn" is as it comes. */
+export type Scope = { [name: string]: ExpressionType | Scope };
+export type ExpressionType = 'string' | 'int' | 'double' | 'bool' | 'list' | 'map' | 'dyn';
+
+/** What is wrong with an expression, or went wrong with it. The message is for users. */
+export class ExpressionError extends Error {
+  override name = 'ExpressionError';
+}
+
+/** Expressions of the Common Expression Language in one scope: no loops, no side effects, no access to anything but what they are given. */
+export class Expressions {
+  readonly #environment: Environment;
+
+  constructor(scope: Scope) {
+    this.#environment = new Environment({
+      limits: LIMITS,
+      homogeneousAggregateLiterals: false,
+      enableOptionalTypes: true,
+    });
+    for (const [name, type] of Object.entries(scope)) {
+      if (typeof type === 'string') this.#environment.registerVariable(name, type);
+      else this.#environment.registerVariable({ name, schema: type });
+    }
+  }
+
+  /** Its type, "dyn" where that depends on what it is given. @throws {ExpressionError} for what can never be evaluated */
+  typeOf(source: string): string {
+    const { valid, type, error } = this.#parse(source).check();
+    if (!valid) throw problem(error);
+    return type ?? 'dyn';
+  }
+
+  /** Its value as JSON. @throws {ExpressionError} */
+  evaluate(source: string, values: Record<string, unknown>): unknown {
+    const expression = this.#parse(source);
+    const given = toExpression(values) as Record<string, unknown>;
+    try {
+      return toJson(withinTime(() => expression(given)));
+    } catch (error) {
+      throw problem(error);
+    }
+  }
+
+  /** The names of the steps that it reads, as in `steps.build.output`. */
+  stepsOf(source: string): string[] {
+    const names = new Set<string>();
+    visit(this.#parse(source).ast, names);
+    return [...names];
+  }
+
+  #parse(source: string): ParseResult {
+    if (source.length > MAX_EXPRESSION_LENGTH)
+      throw new ExpressionError(`it is longer than ${MAX_EXPRESSION_LENGTH.toLocaleString('en')} characters`);
+    try {
+      return this.#environment.parse(source);
+    } catch (error) {
+      throw problem(error);
+    }
+  }
+}
+
+const GUARDED = new Script('evaluate()');
+const guard = createContext({ evaluate: null as (() => unknown) | null });
+
+/** Lists in lists in lists, or a pattern that goes back and forth, would hold up everybody. */
+function withinTime(evaluate: () => unknown): unknown {
+  guard.evaluate = evaluate;
+  try {
+    return GUARDED.runInContext(guard, { timeout: MAX_EVALUATION_MS });
+  } finally {
+    guard.evaluate = null;
+  }
+}
+
+function problem(error: unknown): ExpressionError {
+  if (error instanceof ExpressionError) return error;
+  const { summary, message, code } = error as { summary?: string; message?: string; code?: string };
+  if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT')
+    return new ExpressionError(`it takes longer than ${MAX_EVALUATION_MS} ms: let it look at less`);
+  return new ExpressionError(summary ?? message ?? String(error), { cause: error });
+}
+
+/** Whole numbers of JSON are integers, others floating-point numbers: the language does not mix them in arithmetic. */
+function toExpression(value: unknown): unknown {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (Array.isArray(value)) return value.map(toExpression);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, toExpression(entry)]));
+}
+
+function toJson(value: unknown): unknown {
+  if (typeof value === 'bigint') {
+    if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER)
+      throw new ExpressionError(`${value} is beyond what JSON numbers hold exactly`);
+    return Number(value);
+  }
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new ExpressionError(`JSON has no ${value}`);
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map(toJson);
+  if (value instanceof Map) return Object.fromEntries([...value].map(([name, entry]) => [String(name), toJson(entry)]));
+  if (typeof value === 'object' && value !== null) {
+    if (!isPlain(value))
+      throw new ExpressionError('its value is none of JSON: a string, number, boolean, null, list or map');
+    return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, toJson(entry)]));
+  }
+  return value === undefined ? null : value;
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+type Node = { op: string; args: unknown };
+
+function visit(node: unknown, names: Set<string>): void {
+  if (Array.isArray(node)) {
+    for (const part of node) visit(part, names);
+    return;
+  }
+  if (typeof node !== 'object' || node === null || !('op' in node)) return;
+  const { op, args } = node as Node;
+  if (Array.isArray(args)) {
+    const [owner, key] = args as [Node, unknown];
+    if (owner?.op === 'id' && owner.args === 'steps') {
+      if (op === '.' || op === '.?') names.add(String(key));
+      const index = key as Node;
+      if ((op === '[]' || op === '[?]') && index.op === 'value' && typeof index.args === 'string')
+        names.add(index.args);
+    }
+  }
+  visit(args, names);
+}
