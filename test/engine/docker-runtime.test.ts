@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import { engineIdentity } from '../../src/runtimes/docker/connection.ts';
 import { createDockerRuntime, type DockerRuntime } from '../../src/runtimes/docker/docker-runtime.ts';
@@ -136,6 +137,24 @@ describe.skipIf(endpoint === null)('on a Docker engine', () => {
         const rest = await readLog(runtime, logFor(spec), { position: first!.next, mark: first!.mark! }, isEnd(spec));
         expect(rest[0]).toMatchObject({ kind: 'gap', reason: expect.stringContaining('rotated') });
         expect(textOf(rest)).toMatch(/^\d+\n.*20000\nlast\n$/s);
+      });
+
+      it('should lose nothing where it is read more slowly than it is written, and rotated meanwhile', async () => {
+        const lines = 400_000;
+        const spec = within(shell('fast', `seq 1 ${lines}; echo last; sleep 600`), {
+          logging: { driver: 'json-file', options: { 'max-size': '10m', 'max-file': '10' } },
+        });
+        await runtime.start(stack, spec, 1);
+        const chunks: LogChunk[] = [];
+        const end = new AbortController();
+        for await (const chunk of runtime.logs(logFor(spec), { position: 0, mark: null }, end.signal)) {
+          chunks.push(chunk);
+          // Slower than the writer, as one that stores every line is.
+          if (chunks.length % 100 === 0) await sleep(5);
+          if (chunk.kind === 'output' && Buffer.from(chunk.bytes).toString().endsWith('last\n')) end.abort();
+        }
+        expect(textOf(chunks)).toBe(`${upTo(lines).join('\n')}\nlast\n`);
+        await runtime.stop(stack, spec.instanceId, 1);
       });
 
       it('should read a terminal’s output', async () => {

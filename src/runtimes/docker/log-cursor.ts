@@ -62,6 +62,11 @@ export class LogCursor {
     return older > behind ? older : behind > 0n ? behind : 0n;
   }
 
+  /** Whether a record came after all that was told of its stream. */
+  isAhead({ stream, time }: LogRecord): boolean {
+    return time > this.#streams[stream].time;
+  }
+
   /** What records add, those of one stream and one millisecond as one; nothing where they were told before. */
   take(records: readonly LogRecord[]): LogChunk[] {
     const chunks: LogChunk[] = [];

@@ -2,13 +2,19 @@ import { delay } from '../../shared/clock.ts';
 import type { LogChunk, LogPlace } from '../runtime.ts';
 import { type Engine, EngineError, streamProblem } from './connection.ts';
 import type { ContainerHistory, Death, Lifecycle } from './container-history.ts';
+import { LogBacklog } from './log-backlog.ts';
 import { LogCursor, type LogOrigin, startingAt } from './log-cursor.ts';
 import { FrameParser, type LogRecord, TerminalParser } from './log-stream.ts';
 import { endOf, type Inspection, lengthMs, restartDelayMs, startFailureOf } from './status.ts';
-import { engineTime, nanoseconds } from './time.ts';
+import { engineTime, NS_PER_MS, nanoseconds } from './time.ts';
 
 /** So often is looked whether something changed of which no event told. */
 const LOOK_AGAIN_MS = 5_000;
+/** A stream that was silent for so long is compared with what the engine has, later and later while that is the same. */
+const SILENCE_MS = 5_000;
+const MAX_SILENCE_MS = 60_000;
+/** By then a stream brings what the engine has. */
+const DELIVERY_MS = 1_000;
 /** Between two reads of a log that was cut off although its container runs. */
 const READ_AGAIN_MS = 200;
 const FIRST_TIME = 1n;
@@ -65,8 +71,10 @@ class ContainerLogReader {
       if (failure) yield* this.#cursor.failed(createdAt(look.inspection), failure.reason);
       const isRunning = look.inspection.State.Running && !look.inspection.State.Restarting;
       if (isRunning && !this.#hasDeath()) {
-        const isKept = yield* this.#follow(look);
-        await this.#wait(version, isKept ? READ_AGAIN_MS : LOOK_AGAIN_MS);
+        const outcome = yield* this.#follow(look);
+        // Read from what is written down, rather than from a stream, nothing is left out.
+        if (outcome === 'behind') yield* this.#catchUp(look);
+        else await this.#wait(version, outcome === 'cut' ? READ_AGAIN_MS : LOOK_AGAIN_MS);
         continue;
       }
       if (!failure) yield* this.#catchUp(look);
@@ -86,29 +94,51 @@ class ContainerLogReader {
     if (known) yield* this.#tell(look.inspection, known.time);
   }
 
-  /** What a container that runs says, until the log is cut off, as it is when it dies. False: the engine keeps no log of it. */
-  async *#follow({ inspection }: ContainerLook): AsyncGenerator<LogChunk, boolean, undefined> {
+  /**
+   * What a container that runs says, until the log is cut off, as it is when it dies; until the reader is too far behind for a stream, or
+   * the stream stands still; or nothing, where the engine keeps no log of it.
+   */
+  async *#follow({ inspection }: ContainerLook): AsyncGenerator<LogChunk, 'cut' | 'behind' | 'none', undefined> {
     const { history } = this.#source;
     yield* this.#tell(inspection, 0n);
     const open = await this.#open(true, inspection.Config.Tty);
-    if (!open) return false;
+    if (!open) return 'none';
     const look = (await this.#source.look()) ?? { inspection };
+    const backlog = new LogBacklog(inspection.HostConfig.LogConfig?.Config?.['max-size']);
+    let silenceMs = SILENCE_MS;
     let next = open.next();
     try {
       while (!this.#signal.aborted) {
         const { version } = history;
         yield* this.#tell(look.inspection, 0n);
-        const batch = await nextOrChange(next, history, version);
-        if (batch === null) continue;
+        const batch = await nextOrChange(next, history, version, silenceMs);
+        if (batch === 'changed') continue;
+        if (batch === 'silent') {
+          const isStuck = (await this.#hasMore(inspection)) && (await isPending(next, DELIVERY_MS));
+          if (isStuck) return 'behind';
+          silenceMs = Math.min(silenceMs * 2, MAX_SILENCE_MS);
+          continue;
+        }
         if (batch.done) break;
+        if (backlog.isDangerous(batch.value, BigInt(Date.now()) * NS_PER_MS)) return 'behind';
+        silenceMs = SILENCE_MS;
         yield* this.#interleave(batch.value, look.inspection);
         next = open.next();
       }
-      return true;
+      return 'cut';
     } finally {
       next.catch(() => {});
       this.#cut.abort();
     }
+  }
+
+  /** Whether the engine has written down something newer than what was told. */
+  async #hasMore({ Config: { Tty: isTerminal } }: Inspection): Promise<boolean> {
+    const query = { stdout: true, stderr: true, timestamps: true, tail: 1 };
+    const stream = await this.#source.engine.stream('GET', this.#path, { query, signal: this.#signal });
+    const newest: LogRecord[] = [];
+    for await (const records of recordsOf(stream, isTerminal, this.#signal)) newest.push(...records);
+    return newest.some((record) => this.#cursor.isAhead(record));
   }
 
   /** Records, and between them the ends and starts of runs that came before them. */
@@ -165,6 +195,10 @@ class ContainerLogReader {
     return `restarting in ${restartDelayMs(runs.slice(0, index + 1).map(lengthMs))} ms`;
   }
 
+  get #path(): string {
+    return `/containers/${this.#source.containerId}/logs`;
+  }
+
   #deaths(): Death[] {
     const isDeath = (event: Lifecycle): event is Death => event.kind === 'die' && this.#cursor.isNews(event);
     return this.#source.history.events.filter(isDeath);
@@ -176,13 +210,13 @@ class ContainerLogReader {
 
   /** Null: the engine keeps no log of it, or the container is gone. */
   async #open(follow: boolean, isTerminal: boolean): Promise<AsyncGenerator<LogRecord[], void, undefined> | null> {
-    const { engine, containerId } = this.#source;
+    const { engine } = this.#source;
     const since = engineTime(this.#cursor.open() || FIRST_TIME);
     const query = { follow, stdout: true, stderr: true, timestamps: true, since };
     this.#cut = new AbortController();
     const signal = AbortSignal.any([this.#signal, this.#cut.signal]);
     try {
-      const stream = await engine.stream('GET', `/containers/${containerId}/logs`, { query, signal });
+      const stream = await engine.stream('GET', this.#path, { query, signal });
       return recordsOf(stream, isTerminal, signal);
     } catch (error) {
       const isGone = error instanceof EngineError && (error.status === NOT_KEPT || error.status === NOT_FOUND);
@@ -200,12 +234,29 @@ class ContainerLogReader {
   }
 }
 
-/** The next batch, or null when the history is another before. */
-function nextOrChange<T>(next: Promise<T>, history: ContainerHistory, version: number): Promise<T | null> {
-  const { promise, resolve, reject } = Promise.withResolvers<T | null>();
-  const giveUp = history.onceChanged(version, () => resolve(null));
+/** The next batch, or that the history is another before, or that nothing came for so long. */
+function nextOrChange<T>(
+  next: Promise<T>,
+  history: ContainerHistory,
+  version: number,
+  silenceMs: number,
+): Promise<T | 'changed' | 'silent'> {
+  const { promise, resolve, reject } = Promise.withResolvers<T | 'changed' | 'silent'>();
+  const giveUp = history.onceChanged(version, () => resolve('changed'));
+  const timer = setTimeout(() => resolve('silent'), silenceMs);
   next.then(resolve, reject);
-  return promise.finally(giveUp);
+  return promise.finally(() => {
+    clearTimeout(timer);
+    giveUp();
+  });
+}
+
+async function isPending(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const settled = new AbortController();
+  const settle = () => settled.abort();
+  promise.then(settle, settle);
+  await delay(ms, settled.signal);
+  return !settled.signal.aborted;
 }
 
 async function* recordsOf(
