@@ -234,7 +234,15 @@ function compare(one: readonly [number, number], other: readonly [number, number
 function agentOf({ endpoint, tls, isLocal }: DockerConnection): http.Agent | undefined {
   if (endpoint.startsWith('ssh:')) return undefined;
   const options = { keepAlive: true, ...(!isLocal && { lookup: guardedLookup }) };
-  return tls ? new https.Agent(options) : new http.Agent(options);
+  const agent = tls ? new https.Agent(options) : new http.Agent(options);
+  const connect = agent.createConnection;
+  agent.createConnection = (...given) => {
+    const socket = connect.apply(agent, given);
+    // A request that is aborted just as its answer has ended destroys a socket that nobody listens to any more.
+    socket?.on('error', () => undefined);
+    return socket;
+  };
+  return agent;
 }
 
 /** Every option is given: what is left out the library takes from the environment. */

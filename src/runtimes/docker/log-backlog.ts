@@ -6,7 +6,12 @@ const RECORD_OVERHEAD_BYTES = 80;
 const WINDOW_NS = 100_000_000n;
 /** Behind by so much of a file, the next rotation is too near. */
 const ENDANGERED_PART = 4;
+/** Drivers that rotate a log also where nothing says so, with the size of a file. */
+const DEFAULT_SIZES: Record<string, string> = { local: '20m' };
 const UNITS: Record<string, number> = { b: 1, k: 1_024, m: 1_024 ** 2, g: 1_024 ** 3 };
+
+/** A container's, as the engine tells it. */
+export type Logging = { Type: string; Config?: Record<string, string> | null };
 
 /**
  * How far a reader is behind what its container writes, by the times that records bear. An engine's stream that follows a log goes on with
@@ -21,9 +26,8 @@ export class LogBacklog {
   /** Bytes a nanosecond. */
   #rate = 0;
 
-  /** `maxSize`: as the container's logging says it, "16m"; undefined: its log is never rotated. */
-  constructor(maxSize: string | undefined) {
-    this.#fileBytes = bytesOf(maxSize);
+  constructor({ Type: driver, Config: options }: Logging) {
+    this.#fileBytes = bytesOf(options?.['max-size'] ?? DEFAULT_SIZES[driver]);
   }
 
   /** Whether records that just came are so old that what was written since may be lost in a stream. Times in nanoseconds. */

@@ -104,7 +104,7 @@ class ContainerLogReader {
     const open = await this.#open(true, inspection.Config.Tty);
     if (!open) return 'none';
     const look = (await this.#source.look()) ?? { inspection };
-    const backlog = new LogBacklog(inspection.HostConfig.LogConfig?.Config?.['max-size']);
+    const backlog = new LogBacklog(inspection.HostConfig.LogConfig ?? { Type: 'none' });
     let silenceMs = SILENCE_MS;
     let next = open.next();
     try {
