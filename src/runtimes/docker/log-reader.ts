@@ -71,10 +71,11 @@ class ContainerLogReader {
       if (failure) yield* this.#cursor.failed(createdAt(look.inspection), failure.reason);
       const isRunning = look.inspection.State.Running && !look.inspection.State.Restarting;
       if (isRunning && !this.#hasDeath()) {
+        yield* this.#tell(look.inspection, 0n);
+        // Read from what is written down, nothing is left out: a stream is for who is up to date.
+        yield* this.#catchUp(look);
         const outcome = yield* this.#follow(look);
-        // Read from what is written down, rather than from a stream, nothing is left out.
-        if (outcome === 'behind') yield* this.#catchUp(look);
-        else await this.#wait(version, outcome === 'cut' ? READ_AGAIN_MS : LOOK_AGAIN_MS);
+        if (outcome !== 'behind') await this.#wait(version, outcome === 'cut' ? READ_AGAIN_MS : LOOK_AGAIN_MS);
         continue;
       }
       if (!failure) yield* this.#catchUp(look);
