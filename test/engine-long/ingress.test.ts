@@ -192,7 +192,8 @@ test('should publish other ports from a new container, and the old ones again if
 
   const taken = scene.ingress.route(scene.stack, [routeTo(8_091, 'http', [instance])], 1);
   await expect(taken).rejects.toThrow(/^port 8091 is already in use on the engine’s host$/);
-  expect(await scene.fetch(8_090)).toBe('v1');
+  // It was started again: its first look at the instance comes a moment later.
+  await eventually('the old port', async () => (await scene.fetch(8_090)) === 'v1');
 
   await scene.ingress.route(scene.stack, [routeTo(8_092, 'http', [instance])], 1);
   expect([await scene.fetch(8_090), await scene.fetch(8_092)]).toEqual(['', 'v1']);

@@ -134,7 +134,7 @@ describe.skipIf(inject('dockerEngine') === null || process.geteuid?.() !== 0)(
       await acme.changeStack(stackId, stack(container('web', `echo two; ${HOLD}`, ALWAYS, GATED)));
       const second = await acme.begin(stackId, { healthTimeoutSeconds: 2 });
       await acme.until(second.id, isVerifying);
-      await engine.down();
+      await engine.cutPower();
       const failed = await acme.until(second.id, ['FAILED'], 100_000);
       expect(failed.statusReason).toContain('the Docker engine cannot be reached');
       await engine.up();
