@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type {
   InstanceSpec,
   InstanceStatus,
@@ -10,6 +9,7 @@ import type {
   Runtime,
   StackRef,
 } from '../../src/runtimes/runtime.ts';
+import { eventually as waitFor } from '../support/eventually.ts';
 
 const DEADLINE_MS = 20_000;
 const POLL_MS = 10;
@@ -37,15 +37,9 @@ export function shell(service: string, script: string, differing: Partial<Instan
   };
 }
 
-/** Resolves with the first value that is neither null, undefined nor false; rejects with what was awaited after a deadline. */
-export async function eventually<Value>(what: string, look: () => Promise<Value> | Value): Promise<NonNullable<Value>> {
-  const deadline = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const value = await look();
-    if (value !== null && value !== undefined && value !== false) return value as NonNullable<Value>;
-    if (Date.now() > deadline) throw new Error(`${what}: did not happen within ${DEADLINE_MS} ms`);
-    await sleep(POLL_MS);
-  }
+/** See `waitFor`; runtimes have less time, and are looked at all the time. */
+export function eventually<Value>(what: string, look: () => Promise<Value> | Value): Promise<NonNullable<Value>> {
+  return waitFor(what, look, { deadlineMs: DEADLINE_MS, pollMs: POLL_MS });
 }
 
 /** The log of a whole stack. */

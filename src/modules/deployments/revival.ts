@@ -32,7 +32,8 @@ export async function reviveLost(deps: { pool: Pool; releases: ReleaseStore }, h
   };
   const errors: unknown[] = [];
   let changed = false;
-  for (const row of (await present()).filter((each) => isLost(each, handle.status(each.id)))) {
+  const before = await present();
+  for (const row of before.filter((each) => isLost(each, handle.status(each.id)))) {
     try {
       const spec = await specOf(row);
       if (isKeptUp(spec)) changed = (await replaceInstance(pool, handle, row, spec)) || changed;
@@ -44,7 +45,7 @@ export async function reviveLost(deps: { pool: Pool; releases: ReleaseStore }, h
       errors.push(error);
     }
   }
-  const rows = await present();
+  const rows = changed ? await present() : before;
   for (const row of rows) {
     const spec = await specOf(row);
     if (row.state === 'EXITED' || !isKeptUp(spec) || !isStranded(row, spec, rows)) continue;

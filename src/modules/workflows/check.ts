@@ -146,19 +146,27 @@ function checkMeaning(definition: WorkflowDefinition): FieldProblem[] {
       common,
       [...ancestorsOf(needs, name)].filter((ancestor) => needs.has(ancestor)),
     );
-  checker.checkTexts(definition.output, ['output'], { ...common, steps: stepScope(names) }, names);
-  checker.checkTexts(definition.concurrency?.key, ['concurrency', 'key'], common, []);
+  checker.checkTexts(definition.output, ['output'], placeIn({ ...common, steps: stepScope(names) }, names));
+  checker.checkTexts(definition.concurrency?.key, ['concurrency', 'key'], placeIn(common));
   definition.triggers.forEach((trigger, index) => {
     const path = ['triggers', String(index)];
     if (trigger.kind === 'cron') checkSchedule(trigger.schedule, [...path, 'schedule'], fault);
-    const scope: Scope =
-      trigger.kind === 'event' ? { event: EVENT } : trigger.kind === 'webhook' ? { body: 'dyn' } : {};
+    const place = placeIn(
+      trigger.kind === 'event' ? { event: EVENT } : trigger.kind === 'webhook' ? { body: 'dyn' } : {},
+    );
     if (trigger.kind === 'event' && trigger.where !== undefined)
-      checker.checkPlain(trigger.where, [...path, 'where'], scope, [], PLAIN.where);
-    checker.checkTexts(trigger.input, [...path, 'input'], scope, []);
+      checker.checkPlain(trigger.where, [...path, 'where'], place, PLAIN.where);
+    checker.checkTexts(trigger.input, [...path, 'input'], place);
   });
   checkDefaults(definition, fault);
   return faults;
+}
+
+/** Where expressions stand: made once for all of them there. `readable`: the steps that have ended by then. */
+type Place = { expressions: Expressions; readable: readonly string[] };
+
+function placeIn(scope: Scope, readable: readonly string[] = []): Place {
+  return { expressions: new Expressions(scope), readable };
 }
 
 function stepScope(names: readonly string[]): Scope {
@@ -208,31 +216,28 @@ class ExpressionChecker {
 
   checkStep(name: string, step: WorkflowStep, common: Scope, ancestors: readonly string[]): void {
     const path = ['steps', name];
-    const steps: Scope = { ...common, steps: stepScope(ancestors) };
-    const each: Scope = step.forEach === undefined ? steps : { ...steps, item: 'dyn', index: 'int' };
-    if (step.if !== undefined) this.checkPlain(step.if, [...path, 'if'], steps, ancestors, PLAIN.if);
-    if (step.forEach !== undefined)
-      this.checkPlain(step.forEach, [...path, 'forEach'], steps, ancestors, PLAIN.forEach);
-    if (step.kind === 'waitForEvent' && step.where !== undefined)
-      this.checkPlain(step.where, [...path, 'where'], { ...each, event: EVENT }, ancestors, PLAIN.where);
+    const scope: Scope = { ...common, steps: stepScope(ancestors) };
+    const eachScope: Scope = step.forEach === undefined ? scope : { ...scope, item: 'dyn', index: 'int' };
+    const once = placeIn(scope, ancestors);
+    const each = step.forEach === undefined ? once : placeIn(eachScope, ancestors);
+    if (step.if !== undefined) this.checkPlain(step.if, [...path, 'if'], once, PLAIN.if);
+    if (step.forEach !== undefined) this.checkPlain(step.forEach, [...path, 'forEach'], once, PLAIN.forEach);
+    if (step.kind === 'waitForEvent' && step.where !== undefined) {
+      const place = placeIn({ ...eachScope, event: EVENT }, ancestors);
+      this.checkPlain(step.where, [...path, 'where'], place, PLAIN.where);
+    }
     for (const [field, value] of Object.entries(step))
-      if (!NOT_TEMPLATES.has(field)) this.checkTexts(value, [...path, field], each, ancestors);
+      if (!NOT_TEMPLATES.has(field)) this.checkTexts(value, [...path, field], each);
   }
 
   /** A field that is an expression as a whole. */
-  checkPlain(
-    source: string,
-    path: string[],
-    scope: Scope,
-    readable: readonly string[],
-    types: readonly string[],
-  ): void {
+  checkPlain(source: string, path: string[], place: Place, types: readonly string[]): void {
     if (source.includes('${{')) this.#fault(path, 'is an expression by itself: leave out ${{ }}');
-    else this.#check(source, path, scope, readable, types);
+    else this.#check(source, path, place, types);
   }
 
   /** Texts with expressions in them, however deep. */
-  checkTexts(value: unknown, path: string[], scope: Scope, readable: readonly string[]): void {
+  checkTexts(value: unknown, path: string[], place: Place): void {
     let isCut = true;
     const placed = expressionsIn(value, path, (at, error) => {
       isCut = false;
@@ -241,20 +246,13 @@ class ExpressionChecker {
     const isNumber = (at: readonly string[]) => at.length === 3 && NUMBERS.includes(at[2]!);
     for (const { path: at, source, isWhole } of placed) {
       if (isNumber(at) && !isWhole) this.#fault(at, 'must be a number: one expression and nothing beside it');
-      else this.#check(source, at, scope, readable, isNumber(at) ? ['int', 'double'] : null);
+      else this.#check(source, at, place, isNumber(at) ? ['int', 'double'] : null);
     }
     if (typeof value === 'string' && isNumber(path) && isCut && placed.length === 0)
       this.#fault(path, 'must be a number, or an expression in ${{ }}');
   }
 
-  #check(
-    source: string,
-    path: string[],
-    scope: Scope,
-    readable: readonly string[],
-    types: readonly string[] | null,
-  ): void {
-    const expressions = new Expressions(scope);
+  #check(source: string, path: string[], { expressions, readable }: Place, types: readonly string[] | null): void {
     try {
       for (const read of expressions.stepsOf(source)) {
         if (readable.includes(read)) continue;

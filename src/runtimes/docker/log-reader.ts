@@ -6,7 +6,7 @@ import { LogBacklog } from './log-backlog.ts';
 import { LogCursor, type LogOrigin, startingAt } from './log-cursor.ts';
 import { FrameParser, type LogRecord, TerminalParser } from './log-stream.ts';
 import { endOf, type Inspection, lengthMs, restartDelayMs, startFailureOf } from './status.ts';
-import { engineTime, NS_PER_MS, nanoseconds } from './time.ts';
+import { engineTime, nanoseconds, nowNs } from './time.ts';
 
 /** So often is looked whether something changed of which no event told. */
 const LOOK_AGAIN_MS = 5_000;
@@ -79,7 +79,7 @@ class ContainerLogReader {
         continue;
       }
       if (!failure) yield* this.#catchUp(look);
-      if (look.isRetired) return yield* this.#cursor.removed(BigInt(Date.now()) * 1_000_000n, 'stopped and removed');
+      if (look.isRetired) return yield* this.#cursor.removed(nowNs(), 'stopped and removed');
       if (!isRunning) await this.#wait(version, LOOK_AGAIN_MS);
     }
   }
@@ -101,7 +101,6 @@ class ContainerLogReader {
    */
   async *#follow({ inspection }: ContainerLook): AsyncGenerator<LogChunk, 'cut' | 'behind' | 'none', undefined> {
     const { history } = this.#source;
-    yield* this.#tell(inspection, 0n);
     const open = await this.#open(true, inspection.Config.Tty);
     if (!open) return 'none';
     const look = (await this.#source.look()) ?? { inspection };
@@ -121,7 +120,7 @@ class ContainerLogReader {
           continue;
         }
         if (batch.done) break;
-        if (backlog.isDangerous(batch.value, BigInt(Date.now()) * NS_PER_MS)) return 'behind';
+        if (backlog.isDangerous(batch.value, nowNs())) return 'behind';
         silenceMs = SILENCE_MS;
         yield* this.#interleave(batch.value, look.inspection);
         next = open.next();
@@ -173,7 +172,7 @@ class ContainerLogReader {
   *#vanished(): Generator<LogChunk, void, undefined> {
     const last = this.#deaths().at(-1);
     if (last) yield* this.#cursor.ended(last, this.#messageOf(last, null), null);
-    yield* this.#cursor.removed(BigInt(Date.now()) * 1_000_000n, 'removed from the engine by somebody else');
+    yield* this.#cursor.removed(nowNs(), 'removed from the engine by somebody else');
   }
 
   /** `inspection` null: the container is gone. */

@@ -9,6 +9,11 @@ export function nanoseconds(time: string | undefined): bigint | null {
   return BigInt(seconds) * NS_PER_MS + BigInt(fraction.padEnd(9, '0').slice(0, 9));
 }
 
+/** Of the clock here, in nanoseconds since the epoch. */
+export function nowNs(): bigint {
+  return BigInt(Date.now()) * NS_PER_MS;
+}
+
 export function milliseconds(time: bigint): number {
   return Number(time / NS_PER_MS);
 }
