@@ -7,14 +7,17 @@ import { StallWatch } from './stall-watch.ts';
 /** With so much waiting to be sent a socket is behind: what it misses from then on it reads from storage, at its own pace. */
 export const BEHIND_BYTES = 64 * 1024;
 
+/** It counts what it was given, where it is one of the network. */
+type Connection = Duplex & { readonly bytesWritten?: number };
+
 /** The sending side of a socket: whether it keeps up, and frames whose payload is the same for many. */
 export class SocketOutlet {
-  readonly connection: Duplex;
+  readonly connection: Connection;
   readonly #socket: WebSocket;
   #waiting = new Set<() => void>();
   readonly #stall: StallWatch;
 
-  constructor(socket: WebSocket, connection: Duplex) {
+  constructor(socket: WebSocket, connection: Connection) {
     this.#socket = socket;
     this.connection = connection;
     this.#stall = new StallWatch(connection);
@@ -32,6 +35,12 @@ export class SocketOutlet {
   /** Bytes that wait to be sent, in this process: what was asked of the peer may be behind them. */
   get backlog(): number {
     return this.connection.writableLength;
+  }
+
+  /** Bytes handed to the system so far. */
+  get sent(): number {
+    const { bytesWritten = 0, writableLength } = this.connection;
+    return bytesWritten - writableLength;
   }
 
   /** See `StallWatch`. */

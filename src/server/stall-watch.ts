@@ -36,7 +36,7 @@ export function createResponseWatch(): ResponseWatch {
   const watched = new Map<ServerResponse, StallWatch>();
   const timer = setInterval(() => {
     for (const [response, watch] of watched) if (watch.hasStalled(performance.now())) response.destroy();
-    void cutOffUnreachable([...watched.keys()].flatMap(({ socket }) => socket ?? []));
+    void cutOffUnreachable([...watched.keys()].flatMap(({ socket }) => (socket?.writableLength ? socket : [])));
   }, LOOK_MS);
   timer.unref();
   return {

@@ -11,12 +11,12 @@ const [RETRANSMITS, PROBES, INODE] = [6, 8, 9];
  * slow reader's machine still answers. None where the platform does not tell, or for what is no TCP socket.
  */
 export async function cutOffUnreachable(connections: readonly Duplex[]): Promise<void> {
-  const waiting = connections.filter(({ writableLength }) => writableLength > 0);
-  if (waiting.length === 0) return;
+  if (connections.length === 0) return;
   const unanswered = await unansweredInodes();
   if (unanswered.size === 0) return;
-  const inodes = await Promise.all(waiting.map(inodeOf));
-  for (const [index, connection] of waiting.entries()) if (unanswered.has(inodes[index] ?? '')) connection.destroy();
+  const inodes = await Promise.all(connections.map(inodeOf));
+  for (const [index, connection] of connections.entries())
+    if (unanswered.has(inodes[index] ?? '')) connection.destroy();
 }
 
 async function unansweredInodes(): Promise<Set<string>> {

@@ -3,18 +3,12 @@ import type { Duplex } from 'node:stream';
 import { handleProtocols, makeServer } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { MAX_BODY_BYTES } from '../graphql/limits.ts';
-import {
-  createSocketOptions,
-  type SocketOperationParts,
-  type SocketState,
-  TRY_AGAIN_LATER,
-} from './socket-operations.ts';
+import { Heartbeat, KEEP_ALIVE_MS } from './heartbeat.ts';
+import { createSocketOptions, type SocketOperationParts, type SocketState } from './socket-operations.ts';
 import { SocketOutlet } from './socket-outlet.ts';
 import { cutOffUnreachable } from './unreachable-peers.ts';
 
 export const MAX_SOCKETS = 10_000;
-/** A socket that answers no ping for so long is gone. */
-export const KEEP_ALIVE_MS = 12_000;
 const CONNECTION_INIT_TIMEOUT_MS = 10_000;
 const GOING_AWAY = 1001;
 const INTERNAL_ERROR = 4500;
@@ -42,23 +36,18 @@ export function createWebSocketEndpoint(parts: SocketOperationParts): WebSocketE
     perMessageDeflate: false,
     handleProtocols,
   });
-  const outlets = new Map<WebSocket, SocketOutlet>();
-  const silent = new WeakSet<WebSocket>();
+  const open = new Map<WebSocket, { outlet: SocketOutlet; heartbeat: Heartbeat }>();
 
-  const heartbeat = setInterval(() => {
-    for (const [socket, outlet] of outlets) {
-      if (outlet.hasStalled(performance.now())) socket.close(TRY_AGAIN_LATER, 'SLOW_READER');
-      if (silent.has(socket) && outlet.backlog === 0) socket.terminate();
-      silent.add(socket);
-      if (socket.readyState === socket.OPEN && outlet.backlog === 0) socket.ping();
-    }
-    // A ping would wait behind what the peer has not taken yet: there the kernel tells whether anybody is there.
-    void cutOffUnreachable([...outlets.values()].map(({ connection }) => connection));
+  const beats = setInterval(() => {
+    const owed = [...open.values()].filter(({ heartbeat }) => heartbeat.isOwed);
+    for (const { heartbeat } of open.values()) heartbeat.beat(performance.now());
+    // Where a ping would wait behind what the peer has not taken yet, the kernel tells whether anybody is there.
+    void cutOffUnreachable(owed.map(({ outlet }) => outlet.connection));
   }, KEEP_ALIVE_MS);
 
-  function open(socket: WebSocket, connection: Duplex, origin: SocketOrigin): void {
+  function accept(socket: WebSocket, connection: Duplex, origin: SocketOrigin): void {
     const outlet = new SocketOutlet(socket, connection);
-    outlets.set(socket, outlet);
+    open.set(socket, { outlet, heartbeat: new Heartbeat(socket, outlet) });
     const state: SocketState = {
       ...origin,
       socket,
@@ -69,7 +58,6 @@ export function createWebSocketEndpoint(parts: SocketOperationParts): WebSocketE
     };
     // What is wrong with a frame (too long, not UTF-8) ends the socket by itself.
     socket.on('error', (error) => log.debug({ err: error, ip: origin.ip }, 'a socket failed'));
-    socket.on('pong', () => silent.delete(socket));
     const fail = (error: unknown) => {
       log.warn({ err: error, ip: origin.ip }, 'a socket message could not be handled');
       socket.close(INTERNAL_ERROR, 'INTERNAL');
@@ -81,14 +69,13 @@ export function createWebSocketEndpoint(parts: SocketOperationParts): WebSocketE
         close: (code, reason) => socket.close(code, reason),
         onMessage: (handle) =>
           socket.on('message', (data) => {
-            silent.delete(socket);
             handle(String(data)).catch(fail);
           }),
       },
       state,
     );
     socket.once('close', (code, reason) => {
-      outlets.delete(socket);
+      open.delete(socket);
       for (const stopWatching of state.sessions.values()) stopWatching();
       closed(code, String(reason)).catch(fail);
     });
@@ -99,17 +86,17 @@ export function createWebSocketEndpoint(parts: SocketOperationParts): WebSocketE
       return server.clients.size;
     },
     get backlog() {
-      return outlets.values().reduce((sum, outlet) => sum + outlet.backlog, 0);
+      return open.values().reduce((sum, { outlet }) => sum + outlet.backlog, 0);
     },
     upgrade(request, connection, head, origin) {
       if (server.clients.size >= MAX_SOCKETS) {
         connection.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\r\n');
         return;
       }
-      server.handleUpgrade(request, connection, head, (socket) => open(socket, connection, origin));
+      server.handleUpgrade(request, connection, head, (socket) => accept(socket, connection, origin));
     },
     async close(graceMs) {
-      clearInterval(heartbeat);
+      clearInterval(beats);
       const closing = [...server.clients].map((socket) => closeInTime(socket, graceMs));
       server.close();
       await Promise.all(closing);

@@ -41,6 +41,8 @@ type Phase = {
   hold?: string;
   /** Resolves when the lock may be taken; absent: before the deployment is created. */
   holdFrom?(scene: Scene): Promise<unknown>;
+  /** Lets the server go on to the lock, once it is taken. */
+  letGo?(scene: Scene): void;
   /** Resolves in the phase; absent: once the server waits for the lock. */
   reached?(scene: Scene): Promise<unknown>;
 };
@@ -129,10 +131,8 @@ const PHASES: Phase[] = [
     name: 'VERIFYING, at the commit',
     work: { ...GATED, open: ['a'] },
     hold: 'select 1 from stack_environments for update',
-    holdFrom: async ({ isNow, stack }) => {
-      await isNow('VERIFYING');
-      stack.open('b', 2);
-    },
+    holdFrom: ({ isNow }) => isNow('VERIFYING'),
+    letGo: ({ stack }) => stack.open('b', 2),
   },
   {
     name: 'committed, and not recorded',
@@ -222,6 +222,7 @@ async function run(phase: Phase, isDisturbed: boolean): Promise<unknown> {
       if (phase.holdFrom) {
         await phase.holdFrom(scene);
         await lock.take();
+        phase.letGo?.(scene);
       }
       await (phase.reached ? phase.reached(scene) : lock.isWaitedFor());
       await acting;

@@ -35,6 +35,7 @@ async function read(deploymentId: string) {
   const numbers: number[] = [];
   let missed = 0;
   let continues = false;
+  let closed: string | null = null;
   socket.on('message', (data) => {
     const { type, payload } = JSON.parse(String(data));
     if (type === 'connection_ack')
@@ -50,9 +51,12 @@ async function read(deploymentId: string) {
       continues = isPartial;
     }
   });
+  socket.on('close', (code, reason) => {
+    closed = `${code} ${reason}`;
+  });
   await once(socket, 'open');
   socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${acme.token}` } }));
-  return { socket, numbers, missed: () => missed };
+  return { socket, numbers, missed: () => missed, closed: () => closed };
 }
 
 const backlog = () => readMetric(app.url, 'windflow_socket_backlog_bytes');
@@ -87,8 +91,9 @@ it(`should keep at most so much for each of ${READERS} readers that stall, and t
   for (const { socket } of gone) socket.terminate();
   for (const { socket } of resumed) socket.resume();
   const all = Array.from({ length: LINES + 1 }, (_, index) => index);
-  for (const { numbers, missed, socket } of resumed) {
-    await eventually('every line', () => numbers.length > LINES, { deadlineMs: DEADLINE_MS });
+  for (const { numbers, missed, closed, socket } of resumed) {
+    await eventually('every line, or the end', () => numbers.length > LINES || closed(), { deadlineMs: DEADLINE_MS });
+    expect(closed()).toBeNull();
     expect(numbers).toEqual(all);
     expect(missed()).toBe(0);
     socket.close();
