@@ -11,6 +11,8 @@ import { type Machine, readMachine, registerHost } from './engine/host.ts';
 import { startMaintenance } from './engine/maintenance.ts';
 import type { Services } from './graphql/context.ts';
 import { schema } from './graphql/schema.ts';
+import { createModelCatalog } from './models/catalog.ts';
+import { createAgentServices } from './modules/agents/composition.ts';
 import type { EngineDriver } from './modules/deployments/container-engines.ts';
 import { createHostEngine, type HostEngine } from './modules/deployments/host-engine.ts';
 import { ReleaseStore } from './modules/deployments/release-store.ts';
@@ -36,6 +38,7 @@ import type { PartState } from './server/health.ts';
 import { createHttpServer, type HttpServer } from './server/http-server.ts';
 import { DAY_MS, delay, systemClock } from './shared/clock.ts';
 import { createKeyring } from './shared/crypto.ts';
+import { GuardedHttp } from './shared/guarded-http.ts';
 import { newId } from './shared/ids.ts';
 import { createLogger, type Logger } from './shared/logger.ts';
 
@@ -191,8 +194,15 @@ function createServices(
     processRuntime,
     runtimeOf,
   });
+  const catalog = createModelCatalog({
+    baseUrl: config.llm.baseUrl,
+    apiKey: config.llm.apiKey,
+    defaultModel: config.llm.model,
+  });
+  const http = new GuardedHttp();
+  const agents = createAgentServices({ ...dependencies, access, catalog, http, deployments, stacks });
   const events = createEvents({ ...dependencies, access });
-  return { services: { identity, organizations, environments, stacks, deployments, events }, releases };
+  return { services: { identity, organizations, environments, stacks, deployments, events, ...agents }, releases };
 }
 
 type EngineParts = {
@@ -217,6 +227,7 @@ function createEngine(
     releases,
     environments: services.environments,
     revert: services.deployments.revert,
+    procedureOf: services.executions.procedureOf,
     log,
     logLinesPerSecond,
     connection,

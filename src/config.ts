@@ -22,6 +22,8 @@ export type Config = {
   processRuntime: boolean;
   /** Of the proxy that holds published ports on container engines. */
   ingressImage: string;
+  /** The server of models that agents talk to, and what they use of it; null: none. */
+  llm: { baseUrl: string | null; apiKey: string | null; model: string | null };
   /** Where services live: one folder for all server instances of this host. */
   runtimeDirectory: string;
   /** More host names, beside loopback and the public URL's, that requests may name. */
@@ -84,6 +86,9 @@ const settings = z.object({
     .string()
     .regex(/^[a-z0-9][\w.:/@-]*$/, 'the name of an image: haproxy:3.2-alpine')
     .default('haproxy:3.2-alpine'),
+  LLM_BASE_URL: origin.optional(),
+  LLM_API_KEY: z.string().min(1).optional(),
+  LLM_MODEL: z.string().min(1).optional(),
   WINDFLOW_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
@@ -117,6 +122,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     logRetentionDays: value.WINDFLOW_LOG_RETENTION_DAYS,
     logLinesPerSecond: value.WINDFLOW_LOG_LINES_PER_SECOND,
     ingressImage: value.WINDFLOW_INGRESS_IMAGE,
+    llm: {
+      baseUrl: value.LLM_BASE_URL ?? null,
+      apiKey: value.LLM_API_KEY ?? null,
+      model: value.LLM_MODEL ?? null,
+    },
     logLevel: value.WINDFLOW_LOG_LEVEL,
   };
 }

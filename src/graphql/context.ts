@@ -1,7 +1,10 @@
 import type { PrismaClient } from '../db/generated/prisma/client.ts';
+import type { AgentRuns } from '../modules/agents/runs.ts';
+import type { Agents } from '../modules/agents/service.ts';
 import type { Deployments } from '../modules/deployments/service.ts';
 import type { Environments } from '../modules/environments/service.ts';
 import type { Events } from '../modules/events/service.ts';
+import type { Executions } from '../modules/executions/service.ts';
 import type { IdentityService } from '../modules/identity/service.ts';
 import type { Organizations } from '../modules/organizations/service.ts';
 import type { Caller } from '../modules/services.ts';
@@ -14,6 +17,9 @@ export interface Services {
   organizations: Organizations;
   environments: Environments;
   stacks: Stacks;
+  agents: Agents;
+  agentRuns: AgentRuns;
+  executions: Executions;
   deployments: Deployments;
   events: Events;
 }

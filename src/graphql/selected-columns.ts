@@ -72,6 +72,8 @@ function columnsOf(source: Source, set: SelectionSetNode, type: GraphQLNamedType
     if (typeof exposed === 'string') columns.own.add(exposed);
     else if (!select) return null;
     else if (field.selectionSet) {
+      // What it reads may be columns; a relation of such a name in the query takes the column's place.
+      if (typeof select === 'object') for (const read of Object.keys(select)) columns.own.add(read);
       // The relation is in the query already, under the field's name where the names agree.
       const below = columnsOf(source, field.selectionSet, getNamedType(definition.type));
       const before = columns.related.get(name);

@@ -8,7 +8,7 @@ export const echoModel: Model = {
     const words = said.match(/\s*\S+(\s+$)?/g) ?? [];
     for (const word of words) {
       signal.throwIfAborted();
-      onText(word);
+      await onText(word);
       await breathe();
     }
     const inputTokens = [instructions ?? '', ...messages.map(textOf)].reduce((sum, text) => sum + countWords(text), 0);

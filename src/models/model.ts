@@ -30,8 +30,8 @@ export type TurnResult = { text: string; toolCalls: ToolCall[]; usage: TokenUsag
 export type TurnOptions = {
   /** Ends the request itself: the connection to the model is closed. */
   signal: AbortSignal;
-  /** Is told each piece of the answer as it comes. */
-  onText(text: string): void;
+  /** Is told each piece of the answer as it comes; the model is read on once it is done with that. */
+  onText(text: string): unknown;
 };
 
 export type Model = {

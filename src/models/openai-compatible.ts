@@ -48,7 +48,8 @@ export function openAiCompatibleModel({ baseUrl, apiKey, model }: Endpoint, sile
           silence.heard();
           if (part.type === 'text-delta') {
             result.text += part.text;
-            onText(part.text);
+            await onText(part.text);
+            silence.heard();
           } else if (part.type === 'tool-call') result.toolCalls.push(callOf(part, names));
           else if (part.type === 'error') throw part.error;
           else if (part.type === 'finish') {

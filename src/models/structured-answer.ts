@@ -12,8 +12,6 @@ import {
 
 export type StructuredAnswer = TurnResult & { value: unknown };
 
-const ajv = addFormats.default(new Ajv({ strict: false, allErrors: true }));
-
 /**
  * An answer that matches a schema. The schema is told in words too, since some servers ignore what a response should look like; an answer
  * that does not match goes back once, with what is wrong. @throws {ModelError} where the second does not match either
@@ -24,6 +22,8 @@ export async function answerAs(
   schema: JsonSchema,
   options: TurnOptions,
 ): Promise<StructuredAnswer> {
+  // One of its own: it keeps whatever it has compiled, and refuses another schema under the same name.
+  const ajv = addFormats.default(new Ajv({ strict: false, allErrors: true }));
   const isValid = ajv.compile(schema);
   const order = `Answer with JSON alone, which matches this JSON Schema: ${JSON.stringify(schema)}`;
   const instructions = turn.instructions === null ? order : `${turn.instructions}\n\n${order}`;

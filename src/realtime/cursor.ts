@@ -3,6 +3,7 @@ import { BadRequestError } from '../shared/errors.ts';
 /** What a cursor is a position in: the first byte, so that those of one kind are none of another. */
 const LOG = 1;
 const EVENTS = 2;
+const OUTPUT = 3;
 const UUID_BYTES = 16;
 const LENGTH = 1 + UUID_BYTES + 8;
 
@@ -13,6 +14,8 @@ const NOT_OF_THE_LOG =
   "this cursor is not one of this deployment's log: pass an endCursor or LogLine.cursor of the same deployment";
 const NOT_OF_THE_EVENTS =
   "this cursor is not one of this organization's events: pass its eventCursor, or an endCursor of events or deploymentsChanged there";
+const NOT_OF_THE_OUTPUT =
+  "this cursor is not one of this execution's output: pass an endCursor of executionOutput of the same execution";
 
 /** Opaque, base64url: the position after the line of that sequence (0: before the first line), whatever the filter. */
 export function encodeLogCursor(deploymentId: string, sequence: number): string {
@@ -31,6 +34,15 @@ export function encodeEventCursor(organizationId: string, sequence: number): str
 
 export function decodeEventCursor(cursor: string, organizationId: string): number {
   return decode(EVENTS, cursor, organizationId, NOT_OF_THE_EVENTS);
+}
+
+/** The same for what an execution writes. */
+export function encodeOutputCursor(executionId: string, sequence: number): string {
+  return encode(OUTPUT, executionId, sequence);
+}
+
+export function decodeOutputCursor(cursor: string, executionId: string): number {
+  return decode(OUTPUT, cursor, executionId, NOT_OF_THE_OUTPUT);
 }
 
 function encode(kind: number, ownerId: string, sequence: number): string {

@@ -1,4 +1,4 @@
-import type { DeploymentStatus } from '../db/generated/prisma/enums.ts';
+import type { DeploymentStatus, ExecutionStatus } from '../db/generated/prisma/enums.ts';
 
 /** What a field of an event's data holds, in words, and of which type the ID is where it names an object. */
 export type EventField = { shape: string; idOf?: string };
@@ -6,7 +6,16 @@ export type EventField = { shape: string; idOf?: string };
 export type EventDescription = {
   description: string;
   /** The type of its subject in the API. */
-  subject: 'Organization' | 'User' | 'Invitation' | 'Environment' | 'Stack' | 'Deployment';
+  subject:
+    | 'Organization'
+    | 'User'
+    | 'Invitation'
+    | 'Environment'
+    | 'Stack'
+    | 'Deployment'
+    | 'AgentTemplate'
+    | 'Agent'
+    | 'Execution';
   /** The right that a member needs to be told of it. */
   permission: string;
   data: Record<string, EventField>;
@@ -25,6 +34,15 @@ type DeploymentEvent = `deployment.${Lowercase<DeploymentMove>}`;
 /** The type of the event that a deployment's new status is told by. */
 export function deploymentEvent(status: DeploymentMove): DeploymentEvent {
   return `deployment.${status.toLowerCase() as Lowercase<DeploymentMove>}`;
+}
+
+/** What an execution may become; QUEUED is what it is created as. */
+export type ExecutionMove = Exclude<ExecutionStatus, 'QUEUED'>;
+type ExecutionEvent = `execution.${Lowercase<ExecutionMove>}`;
+
+/** The type of the event that an execution's new status is told by. */
+export function executionEvent(status: ExecutionMove): ExecutionEvent {
+  return `execution.${status.toLowerCase() as Lowercase<ExecutionMove>}`;
 }
 
 const organization = (description: string, data: EventDescription['data'] = {}) =>
@@ -51,6 +69,27 @@ const moved = (description: string) =>
       reason: text('String, why, in words'),
     },
   }) as const;
+
+const agent = (description: string, data: EventDescription['data'] = {}) =>
+  ({ description, subject: 'Agent', permission: 'agent:read', data }) as const;
+const execution = (description: string, data: EventDescription['data'] = {}) =>
+  ({
+    description,
+    subject: 'Execution',
+    permission: 'execution:read',
+    data: { status: text('ExecutionStatus!'), kind: text('ExecutionKind!'), ...data },
+  }) as const;
+const executionMoved = (description: string) =>
+  execution(description, { previousStatus: text('ExecutionStatus!'), reason: text('String, why, in words') });
+
+const EXECUTION_MOVES: Record<ExecutionEvent, EventDescription & { permission: 'execution:read' }> = {
+  'execution.running': executionMoved('Work on it began, or goes on.'),
+  'execution.waiting': executionMoved('It waits for an approval, a time or an event.'),
+  'execution.cancelling': executionMoved('It is being taken back.'),
+  'execution.cancelled': executionMoved('It was taken back.'),
+  'execution.completed': executionMoved('It has ended as it should.'),
+  'execution.failed': executionMoved('It has ended otherwise.'),
+};
 
 const MOVES: Record<DeploymentEvent, EventDescription & { permission: 'deployment:read' }> = {
   'deployment.preparing': moved('Work on it began.'),
@@ -107,6 +146,17 @@ export const EVENT_TYPES = {
     },
   },
   ...MOVES,
+  'agentTemplate.created': {
+    description: 'A template for agents was made, or has a new version.',
+    subject: 'AgentTemplate',
+    permission: 'agent:read',
+    data: { slug: text(), version: text('Int!') },
+  },
+  'agent.created': agent('An agent was made.', { name: text() }),
+  'agent.updated': agent('An agent was changed.', { fields: FIELDS }),
+  'agent.deleted': agent('An agent was deleted; its executions stay.'),
+  'execution.created': execution('Something was asked to run, and waits for its turn.'),
+  ...EXECUTION_MOVES,
 } as const satisfies Record<string, EventDescription>;
 
 export type EventType = keyof typeof EVENT_TYPES;

@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LOOK_MS } from '../../src/modules/deployments/follow.ts';
+import { LOOK_MS } from '../../src/modules/revision-feed.ts';
 import { listen, type SocketClient } from '../support/api-clients.ts';
 import { startApp, supervisorsOf, type TestApp } from '../support/app.ts';
 import { addBystander, type Bystander } from '../support/bystander.ts';

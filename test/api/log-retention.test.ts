@@ -187,6 +187,7 @@ describe('a server', () => {
         logRetentionDays: 30,
         logLinesPerSecond: 0,
         ingressImage: 'haproxy:local',
+        llm: { baseUrl: null, apiKey: null, model: null },
         logLevel: 'fatal',
       },
       createLogger('fatal'),

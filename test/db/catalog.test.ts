@@ -15,8 +15,16 @@ const OUTSIDE_TABLES = [
   'instance_log_offsets',
   'events',
   'event_heads',
+  'execution_output',
 ];
-const OUTSIDE_INDEXES = ['keys_one_fingerprint', 'users_one_superadmin', 'deployments_not_final', 'instances_present'];
+const OUTSIDE_INDEXES = [
+  'keys_one_fingerprint',
+  'users_one_superadmin',
+  'deployments_not_final',
+  'instances_present',
+  'executions_active',
+  'executions_waiting',
+];
 
 const CATALOG = `
   select 'column ' || table_name || '.' || column_name || ' ' || udt_name || coalesce('(' || datetime_precision || ')', '') || ' ' ||

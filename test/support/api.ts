@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Services } from '../../src/graphql/context.ts';
 import { schema } from '../../src/graphql/schema.ts';
+import { createModelCatalog } from '../../src/models/catalog.ts';
+import { createAgentServices } from '../../src/modules/agents/composition.ts';
 import { ReleaseStore } from '../../src/modules/deployments/release-store.ts';
 import { createDeployments } from '../../src/modules/deployments/service.ts';
 import { createEnvironments } from '../../src/modules/environments/service.ts';
@@ -16,6 +18,7 @@ import { createPostgresBus } from '../../src/realtime/postgres-bus.ts';
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '../../src/server/http-server.ts';
 import { type Clock, systemClock } from '../../src/shared/clock.ts';
 import { createKeyring, type Keyring } from '../../src/shared/crypto.ts';
+import { GuardedHttp } from '../../src/shared/guarded-http.ts';
 import { newId } from '../../src/shared/ids.ts';
 import { createLogger, type Logger } from '../../src/shared/logger.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -169,20 +172,24 @@ function createServices(dependencies: ServiceDependencies, options: IdentityOpti
     hostForProcess: async () => (await dependencies.prisma.host.findFirst({ select: { id: true } }))?.id ?? null,
   });
   const stacks = createStacks({ ...dependencies, access, environments });
+  const deployments = createDeployments({
+    ...dependencies,
+    access,
+    environments,
+    stacks,
+    releases: new ReleaseStore({ ...dependencies, environments }),
+    processRuntime: true,
+    runtimeOf: () => null,
+  });
+  const catalog = createModelCatalog({ baseUrl: null, apiKey: null, defaultModel: null });
+  const http = new GuardedHttp();
   return {
+    ...createAgentServices({ ...dependencies, access, catalog, http, deployments, stacks }),
     identity: createIdentityService(dependencies, options),
     organizations,
     environments,
     stacks,
-    deployments: createDeployments({
-      ...dependencies,
-      access,
-      environments,
-      stacks,
-      releases: new ReleaseStore({ ...dependencies, environments }),
-      processRuntime: true,
-      runtimeOf: () => null,
-    }),
+    deployments,
     events: createEvents({ ...dependencies, access }),
   };
 }

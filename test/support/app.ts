@@ -57,6 +57,7 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<TestApp
     logRetentionDays: 30,
     logLinesPerSecond: 20_000,
     ingressImage: 'haproxy:local',
+    llm: { baseUrl: null, apiKey: null, model: null },
     logLevel: process.env.WINDFLOW_TEST_LOG ?? 'fatal',
     ...overrides,
   };
@@ -98,6 +99,9 @@ export async function startApp(overrides: Partial<Config> = {}): Promise<TestApp
 function startServerLike(config: Config): Promise<ServerProcess> {
   const env = {
     ...(config.redisUrl !== null && { REDIS_URL: config.redisUrl }),
+    ...(config.llm.baseUrl !== null && { LLM_BASE_URL: config.llm.baseUrl }),
+    ...(config.llm.apiKey !== null && { LLM_API_KEY: config.llm.apiKey }),
+    ...(config.llm.model !== null && { LLM_MODEL: config.llm.model }),
     WINDFLOW_RUNTIME_DIR: config.runtimeDirectory,
     WINDFLOW_SECRET_KEY: Buffer.from(config.secretKey).toString('base64'),
     WINDFLOW_REGISTRATION: config.registration,

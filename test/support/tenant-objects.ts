@@ -50,6 +50,18 @@ export async function createTenantObjects(
     organizationId,
     email: 'guest@example.com',
   });
+  const template = await inside.mutate('agentTemplateCreate', 'AgentTemplate { id }', {
+    organizationId,
+    slug: 'reviewer',
+    name: 'Reviewer',
+    type: 'reviewer',
+    definition: { systemPrompt: 'Review what is deployed.' },
+  });
+  const agent = await inside.mutate('agentCreate', 'Agent { id }', {
+    organizationId,
+    name: 'reviewer',
+    templateSlug: 'reviewer',
+  });
   const [user, member, session, plan] = [newId(), newId(), newId(), newId()];
   const name = `member-${user}`;
   await prisma.user.create({
@@ -90,6 +102,8 @@ export async function createTenantObjects(
     Deployment: live.id,
     FormerDeployment: former.id,
     DeploymentPlan: encodeGlobalId('DeploymentPlan', plan),
+    AgentTemplate: template.id,
+    Agent: agent.id,
     Event: encodeGlobalId('Event', told.rows[0]!.id),
   };
 }

@@ -3,6 +3,8 @@ import { graphql } from 'graphql';
 import type { Role } from '../../src/db/generated/prisma/enums.ts';
 import type { GraphQLContext, Services } from '../../src/graphql/context.ts';
 import { schema } from '../../src/graphql/schema.ts';
+import { createModelCatalog } from '../../src/models/catalog.ts';
+import { createAgents } from '../../src/modules/agents/service.ts';
 import { createEnvironments } from '../../src/modules/environments/service.ts';
 import { createEvents } from '../../src/modules/events/service.ts';
 import { createIdentityService } from '../../src/modules/identity/service.ts';
@@ -34,7 +36,7 @@ export type Tenant = {
   viewer: Caller;
 };
 
-type TenantServices = Pick<Services, 'identity' | 'organizations' | 'environments' | 'stacks' | 'events'>;
+type TenantServices = Pick<Services, 'identity' | 'organizations' | 'environments' | 'stacks' | 'agents' | 'events'>;
 
 /** Two organizations with a member of each role, on a database of their own, asked through the public schema. */
 export type Tenants = AsyncDisposable & {
@@ -87,8 +89,10 @@ export async function createTenants(options: { processRuntime?: boolean } = {}):
       hostForProcess: async () => host.id,
     });
     const stacks = createStacks({ ...dependencies, access, environments });
+    const catalog = createModelCatalog({ baseUrl: null, apiKey: null, defaultModel: null });
+    const agents = createAgents({ ...dependencies, access, catalog });
     const events = createEvents({ ...dependencies, access });
-    const services: TenantServices = { identity, organizations, environments, stacks, events };
+    const services: TenantServices = { identity, organizations, environments, stacks, agents, events };
     return { dependencies, services };
   };
   const { dependencies, services } = await createServices();

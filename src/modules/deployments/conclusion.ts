@@ -1,5 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
 import { SECOND_MS } from '../../shared/clock.ts';
+import { fenced, type Recorder } from '../lease-transaction.ts';
 import { bringUp, missingReplicas, type ReleaseInHand, type RollOutDependencies, start, waitFor } from './bring-up.ts';
 import { isAlive } from './health.ts';
 import { closeIngress, switchOver } from './ingress-routes.ts';
@@ -7,7 +8,7 @@ import { lockInstances, presentInstances, retire, servicesDone } from './instanc
 import { findTrouble } from './live-state.ts';
 import { releasePorts } from './port-reservations.ts';
 import { stepNames } from './preparation.ts';
-import { fenced, hostTopic, lockStack, markStep, planSteps, type Recorder, touch, transition } from './records.ts';
+import { hostTopic, lockStack, markStep, planSteps, touch, transition } from './records.ts';
 import { outlinesOf, portPlanOf } from './release.ts';
 import { retireObsolete } from './roll-out.ts';
 import type { StackWorker } from './stack-worker.ts';

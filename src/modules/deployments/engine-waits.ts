@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import { notifyTopics } from '../../realtime/bus.ts';
-import { deploymentTopic, inTransaction } from './records.ts';
+import { inTransaction } from '../lease-transaction.ts';
+import { deploymentTopic } from './records.ts';
 
 const WAITS = 'waits for its container engine: ';
 

@@ -1,7 +1,8 @@
 import type { Pool, PoolClient } from 'pg';
 import type { Lease } from '../../engine/host-lease.ts';
+import { fenced, type Recorder } from '../lease-transaction.ts';
 import { insertInstance, presentInstances, servicesDone } from './instances.ts';
-import { fenced, lockStack, type Recorder, transition } from './records.ts';
+import { lockStack, transition } from './records.ts';
 import type { ReleaseStore } from './release-store.ts';
 import type { DeploymentTask } from './task.ts';
 

@@ -3,6 +3,8 @@ import { launchEngine, shutdownEngine } from '../../engine/durable.ts';
 import { HostLease, type Lease } from '../../engine/host-lease.ts';
 import type { Runtime } from '../../runtimes/runtime.ts';
 import type { Keyring } from '../../shared/crypto.ts';
+import type { ExecutionRow, Procedure } from '../executions/procedure.ts';
+import { ExecutionWorker } from '../executions/worker.ts';
 import { ContainerEngines, type EngineDriver } from './container-engines.ts';
 import { HostWorker, type HostWorkerDependencies } from './host-worker.ts';
 import { stepHosts } from './workflow.ts';
@@ -14,6 +16,8 @@ export type HostEngineOptions = Omit<HostWorkerDependencies, 'runtime' | 'recove
   /** What runs processes on this host; null: nothing does, and only container engines are worked for. */
   runtime: Runtime | null;
   loadDriver: () => Promise<EngineDriver>;
+  /** How executions are carried out. */
+  procedureOf(execution: ExecutionRow): Procedure;
   instanceId: string;
   bootId: string;
   runtimeDirectory: string;
@@ -38,6 +42,7 @@ export function createHostEngine(options: HostEngineOptions): HostEngine {
   const { pool, log, connection, hostId, runtime, instanceId, bootId, runtimeDirectory } = options;
   const engines = new ContainerEngines(options);
   let worker: HostWorker | null = null;
+  let executions: ExecutionWorker | null = null;
   const lease = new HostLease({
     pool,
     hostId,
@@ -52,9 +57,13 @@ export function createHostEngine(options: HostEngineOptions): HostEngine {
       // The engine's name for this host's work: whoever holds the lease takes up what the former holder left.
       await launchEngine(connection, hostId, log);
       worker?.run();
+      executions = new ExecutionWorker(options, held);
+      executions.start();
       engines.start();
     },
     async onLost() {
+      await executions?.close();
+      executions = null;
       await engines.close();
       await worker?.close();
       worker = null;

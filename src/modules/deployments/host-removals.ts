@@ -4,7 +4,7 @@ import { type Runtime, type StackRef, StaleLeaseError } from '../../runtimes/run
 import { type Clock, delay, SECOND_MS, systemClock } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { hostTopic } from '../host-topic.ts';
-import { fenced } from './records.ts';
+import { fenced } from '../lease-transaction.ts';
 import { serviceUid } from './service-uid.ts';
 
 /** So many deleted stacks are removed from the host side by side. */

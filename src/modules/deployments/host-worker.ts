@@ -7,12 +7,13 @@ import { type Runtime, RuntimeError, RuntimeUnavailableError, StaleLeaseError } 
 import { DAY_MS, delay, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Environments } from '../environments/service.ts';
+import { untilStored } from '../lease-transaction.ts';
 import { tellWaiting } from './engine-waits.ts';
 import { type GivenUp, giveUp } from './giving-up.ts';
 import { HostRemovals } from './host-removals.ts';
 import { freeIdlePorts } from './idle-ports.ts';
 import { retire } from './instances.ts';
-import { hostTopic, untilStored } from './records.ts';
+import { hostTopic } from './records.ts';
 import type { ReleaseStore } from './release-store.ts';
 import { StackWorkers } from './stack-workers.ts';
 import { type DeploymentTask, readTask } from './task.ts';

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { Lease } from '../../engine/host-lease.ts';
-import { fenced } from './records.ts';
+import { fenced } from '../lease-transaction.ts';
 
 const NAMES_THE_PORT = `'$.** ? (@.published == $port && @.protocol == $protocol)', jsonb_build_object('port', p.port, 'protocol', p.protocol)`;
 

@@ -3,7 +3,8 @@ import type { Lease } from '../../engine/host-lease.ts';
 import type { SqlExecutor } from '../../realtime/sql.ts';
 import type { InstanceStatus, PortBinding, Runtime, StackRef } from '../../runtimes/runtime.ts';
 import { newId } from '../../shared/ids.ts';
-import { fenced, lockStack, type Recorder, touch } from './records.ts';
+import { fenced, type Recorder } from '../lease-transaction.ts';
+import { lockStack, touch } from './records.ts';
 import type { ReplicaSpec } from './release.ts';
 
 /** An instance that was started, or is about to be, and not taken away yet. */

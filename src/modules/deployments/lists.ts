@@ -4,6 +4,7 @@ import type { DeploymentStatus, DeploymentTrigger } from '../../db/generated/pri
 import { type Connection, type Order, orderBy, type Page } from '../../shared/pagination.ts';
 import { readableBy, requireCaller } from '../organizations/access.ts';
 import { findRelatedPages } from '../related-pages.ts';
+import { withField } from '../selection.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 
 const ORDERS = {
@@ -108,11 +109,6 @@ export function createDeploymentLists({ prisma, pool }: Pick<ServiceDependencies
       return Map.groupBy(found, (deployment) => deployment[parentId]);
     },
   };
-}
-
-/** A query that reads a field also where the operation does not select it. */
-export function withField(query: { select?: object }, field: string): object {
-  return query.select ? { ...query, select: { ...query.select, [field]: true } } : query;
 }
 
 function filterSql({

@@ -1,8 +1,9 @@
 import type { PoolClient } from 'pg';
 import type { DeploymentStatus } from '../../db/generated/prisma/enums.ts';
+import type { Recorder } from '../lease-transaction.ts';
 import { isFine } from './health.ts';
 import { type InstanceRow, presentInstances, servicesDone } from './instances.ts';
-import { type Recorder, touch, transition } from './records.ts';
+import { touch, transition } from './records.ts';
 import type { ServiceOutline } from './release.ts';
 import { isLive } from './state.ts';
 

@@ -6,6 +6,7 @@ import type { Masker } from '../../realtime/masking.ts';
 import { RuntimeError } from '../../runtimes/runtime.ts';
 import { ConflictError } from '../../shared/errors.ts';
 import type { Environments } from '../environments/service.ts';
+import { fenced, type Recorder } from '../lease-transaction.ts';
 import { digestOf, draftRelease, PLAN_OUT_OF_DATE, readDraft } from './draft.ts';
 import {
   type ImageDependencies,
@@ -18,7 +19,7 @@ import { type ObservedInstance, observeWorker } from './observation.ts';
 import { type ChangeAction, planChanges } from './plan.ts';
 import { portProblems, portSources, reservePorts } from './port-reservations.ts';
 import type { PortSources } from './ports.ts';
-import { fenced, markStep, planSteps, type Recorder, type StepChange, transition } from './records.ts';
+import { markStep, planSteps, type StepChange, transition } from './records.ts';
 import { portPlanOf, type ReleaseSpecs } from './release.ts';
 import { type ContainerSources, lookForImages, projectName } from './release-containers.ts';
 import { type ReleaseStore, SecretGoneError } from './release-store.ts';

@@ -1,8 +1,9 @@
 import type { Pool } from 'pg';
 import type { InstanceStatus } from '../../runtimes/runtime.ts';
+import { fenced } from '../lease-transaction.ts';
 import { type InstanceRow, isForgotten, presentInstances, replaceInstance, type StackHandle } from './instances.ts';
 import { reassess } from './live-state.ts';
-import { fenced, lockStack, touch } from './records.ts';
+import { lockStack, touch } from './records.ts';
 import type { ReplicaSpec } from './release.ts';
 import type { ReleaseStore } from './release-store.ts';
 

@@ -1,4 +1,5 @@
 import { SECOND_MS } from '../../shared/clock.ts';
+import { fenced } from '../lease-transaction.ts';
 import { bringUpBeside } from './beside.ts';
 import {
   bringUp,
@@ -12,7 +13,7 @@ import { DRAIN_MS, route } from './ingress-routes.ts';
 import { presentInstances, retire } from './instances.ts';
 import { observeWorker } from './observation.ts';
 import { stepNames } from './preparation.ts';
-import { fenced, markStep, transition } from './records.ts';
+import { markStep, transition } from './records.ts';
 import type { ReleaseSpecs } from './release.ts';
 import type { StackWorker } from './stack-worker.ts';
 import { coexists } from './strategy.ts';

@@ -12,15 +12,17 @@ import type { Runtime } from '../../runtimes/runtime.ts';
 import { ConflictError, NotFoundError } from '../../shared/errors.ts';
 import type { Connection, Page } from '../../shared/pagination.ts';
 import type { Environments } from '../environments/service.ts';
+import { inTransaction, type Recorder } from '../lease-transaction.ts';
 import { type Access, type DeploymentAccess, requireCaller } from '../organizations/access.ts';
+import { type Revised, type RevisionNews, revisionFeed } from '../revision-feed.ts';
+import { withField } from '../selection.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 import type { Stacks } from '../stacks/service.ts';
 import { type ChangesMark, type ChangesRequest, changesFeed, type DeploymentChange } from './changes.ts';
-import { type DeploymentNews, statusFeed } from './follow.ts';
-import { createDeploymentLists, type DeploymentLists, withField } from './lists.ts';
+import { createDeploymentLists, type DeploymentLists } from './lists.ts';
 import { type DeploymentLogBatch, type LogRequest, logFeed, logPage } from './logs.ts';
 import { createPlans, type Plans } from './plans.ts';
-import { hostTopic, inTransaction, type Recorder, transition } from './records.ts';
+import { deploymentTopic, hostTopic, transition } from './records.ts';
 import type { ReleaseStore } from './release-store.ts';
 import { createRequests, type Requests } from './requests.ts';
 import { readServices, type ServiceView } from './service-views.ts';
@@ -59,9 +61,9 @@ export type Deployments = DeploymentLists &
     /** A page of the log of a deployment that the caller was shown. */
     logPage(deploymentId: string, page: Page, filter: LogFilter): Promise<Connection<LogLine>>;
     /** What a follower, which authorized before, is told of. */
-    readNews(news: DeploymentNews, query?: object): Promise<Deployment>;
-    /** See `statusFeed`. */
-    follow(caller: Caller | null, deploymentId: string | null, signal: AbortSignal): Feed<DeploymentNews>;
+    readNews(news: RevisionNews, query?: object): Promise<Deployment>;
+    /** See `revisionFeed`. */
+    follow(caller: Caller | null, deploymentId: string | null, signal: AbortSignal): Feed<RevisionNews>;
     /** See `changesFeed`. */
     followChanges(
       caller: Caller | null,
@@ -72,6 +74,13 @@ export type Deployments = DeploymentLists &
     /** See `logFeed`. */
     followLog(caller: Caller | null, request: LogRequest, signal: AbortSignal): Feed<DeploymentLogBatch>;
   };
+
+const REVISED: Revised = {
+  what: 'deployment',
+  table: 'deployments',
+  topicOf: deploymentTopic,
+  isFinal: (status) => isFinal(status as DeploymentStatus),
+};
 
 type Standing = { status: DeploymentStatus; active: string | null; queued: number };
 
@@ -98,7 +107,13 @@ export function createDeployments(deps: DeploymentDependencies): Deployments {
     usage: (ids) => sampler.look(ids),
     followUsage: (caller, id, signal) => usageFeed({ ...deps, sampler }, caller, id, signal),
     logPage: (id, page, filter) => logPage(store, id, page, filter),
-    follow: (caller, id, signal) => statusFeed(deps, caller, id, signal),
+    follow(caller, deploymentId, signal) {
+      const authorize = async () => {
+        const found = await access.requireDeployment(caller, deploymentId, 'deployment:read');
+        return { ...found, id: found.deploymentId };
+      };
+      return revisionFeed(deps, REVISED, caller, authorize, signal);
+    },
     followChanges(caller, request, signal, query = {}) {
       const load = (organizationId: string, ids: string[]) => lists.findIn(organizationId, ids, withField(query, 'id'));
       return changesFeed({ ...deps, load }, caller, request, signal);

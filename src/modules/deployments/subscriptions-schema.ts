@@ -2,7 +2,7 @@ import { builder } from '../../graphql/builder.ts';
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { BadRequestError } from '../../shared/errors.ts';
 import { decodeIdOf } from '../../shared/global-id.ts';
-import type { DeploymentNews } from './follow.ts';
+import type { RevisionNews } from '../revision-feed.ts';
 import type { DeploymentLogBatch as Batch } from './logs.ts';
 import { LogFilterInput, LogLineRef, logFilterOf } from './logs-schema.ts';
 import { DeploymentRef } from './schema.ts';
@@ -70,6 +70,6 @@ builder.subscriptionFields((t) => ({
     subscribe: (_root, args, { services, caller, lifetime }) =>
       services.deployments.follow(caller, decodeIdOf('Deployment', args.deploymentId), lifetime.signal) as never,
     resolve: (query, changed: unknown, _args, { services }) =>
-      services.deployments.readNews(changed as DeploymentNews, query),
+      services.deployments.readNews(changed as RevisionNews, query),
   }),
 }));

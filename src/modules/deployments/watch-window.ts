@@ -4,9 +4,9 @@ import { notifyTopics } from '../../realtime/bus.ts';
 import { logTopic, systemLine } from '../../realtime/log-writer.ts';
 import type { Keyring } from '../../shared/crypto.ts';
 import { ConflictError, NotFoundError, QuotaExceededError } from '../../shared/errors.ts';
+import { inTransaction } from '../lease-transaction.ts';
 import { queueDeployment } from './creation.ts';
 import { CRASH_LOOP_RESTARTS } from './health.ts';
-import { inTransaction } from './records.ts';
 import { planRollback } from './rollback.ts';
 
 /** A live deployment that fails within its window. */

@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
 import type { Lease } from '../../engine/host-lease.ts';
+import { fenced } from '../lease-transaction.ts';
 import { type InstanceRow, instanceColumns } from './instances.ts';
-import { fenced } from './records.ts';
 
 /** What a deployment that was taken over gets at least. */
 const TAKEOVER_SECONDS = 900;

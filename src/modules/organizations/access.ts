@@ -33,6 +33,14 @@ const LEAST_ROLE = {
   'deployment:create': 'DEVELOPER',
   'deployment:cancel': 'DEVELOPER',
   'deployment:stop': 'DEVELOPER',
+  'agent:read': 'VIEWER',
+  'agent:edit': 'DEVELOPER',
+  'agent:delete': 'DEVELOPER',
+  'agent:execute': 'DEVELOPER',
+  'execution:read': 'VIEWER',
+  'execution:retry': 'DEVELOPER',
+  'execution:cancel': 'DEVELOPER',
+  'execution:approve': 'DEVELOPER',
 } as const satisfies Record<string, Role>;
 
 export type Permission = keyof typeof LEAST_ROLE;
@@ -68,6 +76,9 @@ export type EnvironmentAccess = OrganizationAccess & {
 export type StackAccess = OrganizationAccess & { stackId: string; stackSlug: string; currentNumber: number };
 export type InvitationAccess = OrganizationAccess & { invitationId: string; invitedRole: Role };
 export type DeploymentAccess = EnvironmentAccess & { deploymentId: string; stackId: string };
+export type AgentAccess = OrganizationAccess & { agentId: string };
+export type AgentTemplateAccess = OrganizationAccess & { slug: string };
+export type ExecutionAccess = OrganizationAccess & { executionId: string };
 
 type MaybeCaller = Caller | null;
 type MaybeId = string | null;
@@ -99,6 +110,20 @@ export type Access = {
     permission: Permission,
     db?: Transaction,
   ): Promise<DeploymentAccess>;
+  requireAgent(caller: MaybeCaller, agentId: MaybeId, permission: Permission, db?: Transaction): Promise<AgentAccess>;
+  /** By the id of any of its versions. */
+  requireAgentTemplate(
+    caller: MaybeCaller,
+    agentTemplateId: MaybeId,
+    permission: Permission,
+    db?: Transaction,
+  ): Promise<AgentTemplateAccess>;
+  requireExecution(
+    caller: MaybeCaller,
+    executionId: MaybeId,
+    permission: Permission,
+    db?: Transaction,
+  ): Promise<ExecutionAccess>;
 };
 
 /** Whether a role has a right in an organization that is active; `type` where the right is one in an environment. */
@@ -207,6 +232,39 @@ export function createAccess({ prisma }: { prisma: PrismaClient }): Access {
           select ${ORGANIZATION_COLUMNS}, ${ENVIRONMENT_COLUMNS}, d.id as "deploymentId", d.stack_id as "stackId"
           from deployments d join environments e on e.id = d.environment_id ${memberOf(Prisma.sql`d.organization_id`, known)}
           where d.id = ${deploymentId}::uuid`,
+      ),
+    requireAgent: (caller, id, permission, db) =>
+      pass(
+        caller,
+        'agent',
+        id,
+        permission,
+        db,
+        (known, agentId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, a.id as "agentId"
+          from agents a ${memberOf(Prisma.sql`a.organization_id`, known)} where a.id = ${agentId}::uuid`,
+      ),
+    requireAgentTemplate: (caller, id, permission, db) =>
+      pass(
+        caller,
+        'agent template',
+        id,
+        permission,
+        db,
+        (known, templateId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, t.slug
+          from agent_templates t ${memberOf(Prisma.sql`t.organization_id`, known)} where t.id = ${templateId}::uuid`,
+      ),
+    requireExecution: (caller, id, permission, db) =>
+      pass(
+        caller,
+        'execution',
+        id,
+        permission,
+        db,
+        (known, executionId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, x.id as "executionId"
+          from executions x ${memberOf(Prisma.sql`x.organization_id`, known)} where x.id = ${executionId}::uuid`,
       ),
   };
 }

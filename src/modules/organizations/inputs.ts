@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { descriptionText, idempotencyKey, jsonObject, type Nullish, nameText, slugText } from '../input.ts';
 import { LOG_RETENTION_SETTING, logRetentionProblem } from '../log-removal.ts';
+import { TOKEN_BUDGET_SETTING, tokenBudgetProblem } from '../token-budget.ts';
 import { ROLES } from './access.ts';
 
 export const MAX_SETTINGS_BYTES = 64 * 1024;
@@ -9,8 +10,10 @@ const RUNTIMES = ['PROCESS', 'DOCKER', 'SWARM', 'KUBERNETES'] as const;
 
 const name = nameText(2, 100);
 const settings = jsonObject(MAX_SETTINGS_BYTES).superRefine((value, context) => {
-  const message = logRetentionProblem(value);
-  if (message) context.addIssue({ code: 'custom', path: [LOG_RETENTION_SETTING], message });
+  const retention = logRetentionProblem(value);
+  if (retention) context.addIssue({ code: 'custom', path: [LOG_RETENTION_SETTING], message: retention });
+  const budget = tokenBudgetProblem(value);
+  if (budget) context.addIssue({ code: 'custom', path: [TOKEN_BUDGET_SETTING], message: budget });
 });
 
 export const organizationCreateInput = z.object({

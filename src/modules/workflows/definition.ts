@@ -1,12 +1,11 @@
 import { z } from 'zod';
+import { retryPolicy } from '../executions/procedure.ts';
 
 export const MAX_DEFINITION_BYTES = 256 * 1024;
 export const MAX_STEPS = 100;
 export const MAX_ITEMS = 1_000;
-export const MAX_ATTEMPTS = 10;
 export const MAX_TIMEOUT_SECONDS = 30 * 24 * 60 * 60;
 export const DEFAULT_TIMEOUT_SECONDS = 60 * 60;
-const MAX_DELAY_SECONDS = 60 * 60;
 const MAX_TEXT = 16 * 1024;
 
 /** Words of the expression language: a step or an input of such a name could not be named there. */
@@ -30,13 +29,7 @@ const orTemplate = <Schema extends z.ZodType>(schema: Schema) => z.union([schema
 const values = z.record(z.string(), z.unknown());
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
 
-const retry = z
-  .strictObject({
-    attempts: z.int().min(1).max(MAX_ATTEMPTS).describe('How often it is tried in all.'),
-    delaySeconds: seconds(0, MAX_DELAY_SECONDS).default(1).describe('Before the second attempt.'),
-    factor: z.number().min(1).max(10).default(2).describe('What each further delay is multiplied by.'),
-  })
-  .describe('What happens after a failure that may pass.');
+const retry = retryPolicy.describe('What happens after a failure that may pass.');
 
 const common = {
   needs: z.array(z.string()).max(MAX_STEPS).default([]).describe('Steps that must have ended before.'),

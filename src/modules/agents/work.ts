@@ -1,0 +1,58 @@
+import type { ModelCatalog } from '../../models/catalog.ts';
+import type { GuardedHttp } from '../../shared/guarded-http.ts';
+import type { Deployments } from '../deployments/service.ts';
+import { type Procedure, StepFailure, type StepWork } from '../executions/procedure.ts';
+import type { Access } from '../organizations/access.ts';
+import type { Caller, ServiceDependencies } from '../services.ts';
+import type { Stacks } from '../stacks/service.ts';
+import { readBudget } from '../token-budget.ts';
+import { openCredential } from './credential.ts';
+import { createAgentProcedure } from './procedure.ts';
+import { createToolBox } from './tools.ts';
+
+export type AgentWorkDependencies = Pick<ServiceDependencies, 'prisma' | 'pool' | 'keyring'> & {
+  access: Access;
+  catalog: ModelCatalog;
+  http: GuardedHttp;
+  deployments: Deployments;
+  stacks: Stacks;
+};
+
+/** How executions of agents are carried out, with all that they reach. */
+export function createAgentWork(deps: AgentWorkDependencies): Procedure {
+  const { prisma, pool, keyring, catalog } = deps;
+
+  async function agentOf({ execution }: Pick<StepWork, 'execution'>) {
+    const agent = execution.agentId && (await prisma.agent.findUnique({ where: { id: execution.agentId } }));
+    if (!agent) throw new StepFailure('the agent was deleted');
+    return agent;
+  }
+
+  return createAgentProcedure({
+    pool,
+    tools: createToolBox({
+      ...deps,
+      async principalsOf(work) {
+        const maker = asCaller((await agentOf(work)).createdById, 'whoever made the agent is gone');
+        const beginner = asCaller(work.execution.createdById, 'whoever began the execution is gone');
+        return { maker, all: maker.userId === beginner.userId ? [maker] : [maker, beginner] };
+      },
+    }),
+    async modelOf(execution, { model }) {
+      const problem = catalog.problemOf(model);
+      if (problem !== null) throw new StepFailure(problem);
+      return catalog.open(model, openCredential(keyring, await agentOf({ execution })));
+    },
+    async requireBudget(organizationId) {
+      const { limit, used } = await readBudget(pool, organizationId);
+      if (limit !== null && used >= limit)
+        throw new StepFailure(`the organization has used up the ${limit} tokens of this month (monthlyTokenBudget)`);
+    },
+  });
+}
+
+/** For tools, which never act as a superadmin. */
+function asCaller(userId: string | null, otherwise: string): Caller {
+  if (userId === null) throw new StepFailure(`${otherwise}: its tools may do nothing`);
+  return { userId, sessionId: '', isSuperadmin: false };
+}

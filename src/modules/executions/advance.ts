@@ -1,0 +1,195 @@
+import type { Pool } from 'pg';
+import type { Lease } from '../../engine/host-lease.ts';
+import type { TokenUsage } from '../../models/model.ts';
+import { SECOND_MS } from '../../shared/clock.ts';
+import { fenced } from '../lease-transaction.ts';
+import { type Loaded, lockExecution, type Move, storeMove, storeSteps } from './ledger.ts';
+import {
+  type Conclusion,
+  type ExecutionRow,
+  type Procedure,
+  pauseAfter,
+  type StepFailure,
+  type StepOrder,
+  type StepRow,
+} from './procedure.ts';
+import { isFinal, isOver } from './state.ts';
+
+/** What is to be tried again so soon is kept in hand; whatever waits longer is let go of. */
+const KEEP_IN_HAND_MS = 5 * SECOND_MS;
+
+/** How a step that was under way has ended. */
+export type Ended = { key: string; attempt: number } & (
+  | { result: 'succeeded'; output: unknown; usage?: TokenUsage }
+  | { result: 'failed'; failure: StepFailure }
+  /** It was told to stop, and did. */
+  | { result: 'stopped' }
+);
+
+export type Advanced = {
+  execution: ExecutionRow;
+  steps: StepRow[];
+  /** What has to be carried out now, and was not under way. */
+  begun: StepRow[];
+  /** When to look again, milliseconds from now; null: once something has happened. */
+  lookInMs: number | null;
+  /** Nothing is left to do for whoever has it in hand. */
+  isLetGo: boolean;
+};
+
+/**
+ * One transaction that records how steps have ended and what comes next: no step is ever lost, or begun twice, between the two. `inHand`:
+ * the steps that are under way; what the row says is RUNNING beside them was interrupted, and begins again.
+ */
+export async function advance(
+  { pool, lease, procedureOf }: { pool: Pool; lease: Lease; procedureOf(execution: ExecutionRow): Procedure },
+  executionId: string,
+  ended: readonly Ended[],
+  inHand: ReadonlySet<string>,
+): Promise<Advanced> {
+  return fenced(pool, lease, async (client, record) => {
+    const loaded = await lockExecution(client, lease, executionId);
+    const board = new Board(loaded, procedureOf(loaded.execution));
+    for (const each of ended) board.end(each);
+    const { move, begun, lookInMs } = board.settle(inHand);
+    await storeSteps(client, executionId, board.changed);
+    await storeMove(client, record, loaded.execution, { ...move, usage: board.usage });
+    const isLetGo = isFinal(move.to) || move.to === 'WAITING';
+    return { execution: { ...loaded.execution, status: move.to }, steps: board.steps, begun, lookInMs, isLetGo };
+  });
+}
+
+type Settled = { move: Move; begun: StepRow[]; lookInMs: number | null };
+
+/** The steps of an execution while it is decided what becomes of them. */
+class Board {
+  readonly #execution: ExecutionRow;
+  readonly #procedure: Procedure;
+  readonly #steps: Map<string, StepRow>;
+  readonly #changed = new Set<string>();
+  readonly usage: TokenUsage = { inputTokens: 0, outputTokens: 0 };
+
+  constructor({ execution, steps }: Loaded, procedure: Procedure) {
+    this.#execution = execution;
+    this.#procedure = procedure;
+    this.#steps = new Map(steps.map((step) => [step.key, step]));
+  }
+
+  get steps(): StepRow[] {
+    return [...this.#steps.values()];
+  }
+
+  get changed(): StepRow[] {
+    return [...this.#changed].map((key) => this.#steps.get(key)!);
+  }
+
+  /** Takes down how a step ended; one that was taken from whoever did it ends as whoever has it now says. */
+  end(ended: Ended): void {
+    const step = this.#steps.get(ended.key);
+    if (step?.state !== 'RUNNING' || step.attempt !== ended.attempt) return;
+    const usage =
+      ended.result === 'succeeded' ? ended.usage : ended.result === 'failed' ? ended.failure.usage : undefined;
+    this.usage.inputTokens += usage?.inputTokens ?? 0;
+    this.usage.outputTokens += usage?.outputTokens ?? 0;
+    if (ended.result === 'succeeded') this.#set(step, { state: 'SUCCEEDED', output: ended.output, error: null });
+    else if (ended.result === 'stopped') this.#set(step, { state: 'CANCELLED' });
+    else {
+      const { failure } = ended;
+      const pause = pauseAfter(this.#procedure.retryOf(this.#execution, step), step.attempt, failure);
+      if (pause === null) this.#set(step, { state: 'FAILED', error: failure.message });
+      else
+        this.#set(step, {
+          state: 'RETRYING',
+          error: failure.message,
+          wakeAt: this.#execution.now + pause,
+          isDue: pause === 0,
+        });
+    }
+  }
+
+  settle(inHand: ReadonlySet<string>): Settled {
+    const { status, isLate } = this.#execution;
+    if (status === 'CANCELLING' || isLate) return this.#stop(inHand);
+    const begun = this.steps.filter(
+      ({ key, state, isDue }) => (state === 'RUNNING' && !inHand.has(key)) || (state === 'RETRYING' && isDue),
+    );
+    const conclusion = this.#decide(begun);
+    for (const step of begun)
+      this.#set(step, { state: 'RUNNING', attempt: step.attempt + 1, wakeAt: null, isDue: false });
+    if (conclusion?.status === 'COMPLETED')
+      return { move: { to: 'COMPLETED', output: conclusion.output }, begun, lookInMs: null };
+    if (conclusion) return { move: { to: 'FAILED', reason: conclusion.reason }, begun, lookInMs: null };
+    return { ...this.#wait(), begun: begun.map(({ key }) => this.#steps.get(key)!) };
+  }
+
+  /** What ends a step at once may bring about the next. */
+  #decide(begun: StepRow[]): Conclusion | undefined {
+    for (;;) {
+      const { orders, conclusion } = this.#procedure.next(this.#execution, this.steps);
+      if (orders.length === 0) return conclusion;
+      for (const order of orders) {
+        const step = this.#order(order);
+        if (order.state === 'RUNNING') begun.push(step);
+      }
+    }
+  }
+
+  /** Nothing more is begun, and what waits is over; it ends with what is under way. */
+  #stop(inHand: ReadonlySet<string>): Settled {
+    for (const step of this.steps)
+      if (!isOver(step.state) && !(step.state === 'RUNNING' && inHand.has(step.key)))
+        this.#set(step, { state: 'CANCELLED' });
+    const isCancelled = this.#execution.status === 'CANCELLING';
+    const isDone = this.steps.every(({ state }) => isOver(state));
+    const move: Move = !isDone
+      ? { to: this.#execution.status }
+      : isCancelled
+        ? { to: 'CANCELLED' }
+        : { to: 'FAILED', reason: 'it did not end within its time' };
+    return { move, begun: [], lookInMs: null };
+  }
+
+  #wait(): { move: Move; lookInMs: number | null } {
+    const open = this.steps.filter(({ state }) => !isOver(state));
+    if (open.length === 0) throw new Error(`execution ${this.#execution.id} has nothing to do, and no end`);
+    const times = open.flatMap(({ wakeAt }) => wakeAt ?? []);
+    const wakeAt = times.length > 0 ? Math.min(...times) : null;
+    const lookInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.#execution.now);
+    const isRunning = open.some(({ state }) => state === 'RUNNING');
+    const isSoon = lookInMs !== null && lookInMs <= KEEP_IN_HAND_MS && open.some(({ state }) => state === 'RETRYING');
+    return {
+      move: isRunning || isSoon ? { to: 'RUNNING' } : { to: 'WAITING', reason: reasonOf(open), wakeAt },
+      lookInMs,
+    };
+  }
+
+  #order(order: StepOrder): StepRow {
+    const known = this.#steps.get(order.key);
+    const position = Math.max(0, ...this.steps.map((step) => step.position)) + 1;
+    const { key, kind, dependsOn = [], input = null, state } = order;
+    const fresh: StepRow = {
+      ...{ position, key, kind, dependsOn, input, attempt: 0, output: null, error: null },
+      ...{ approval: null, wakeAt: null, isDue: false, state },
+    };
+    const step = known ? { ...known, ...(order.input !== undefined && { input }) } : fresh;
+    if (order.state === 'WAITING')
+      return this.#set(step, { state, approval: order.approval ?? null, wakeAt: order.wakeAt?.getTime() ?? null });
+    if (order.state === 'SUCCEEDED') return this.#set(step, { state, output: order.output });
+    if (order.state === 'FAILED') return this.#set(step, { state, error: order.error });
+    return this.#set(step, { state });
+  }
+
+  #set(step: StepRow, change: Partial<StepRow>): StepRow {
+    const changed = { ...step, ...change };
+    if (isOver(changed.state)) Object.assign(changed, { wakeAt: null, isDue: false });
+    this.#steps.set(step.key, changed);
+    this.#changed.add(step.key);
+    return changed;
+  }
+}
+
+function reasonOf(open: readonly StepRow[]): string | null {
+  const asked = open.filter(({ approval }) => approval !== null).map(({ key }) => key);
+  if (asked.length > 0) return `it waits for an approval: ${asked.join(', ')}`;
+  return open.some(({ state }) => state === 'RETRYING') ? 'it is tried again later' : null;
+}

@@ -1,0 +1,95 @@
+import { Prisma } from '../../db/client.ts';
+import type { Execution, ExecutionStep } from '../../db/generated/prisma/client.ts';
+import type { ExecutionKind, ExecutionStatus, ExecutionStepState } from '../../db/generated/prisma/enums.ts';
+import { type Connection, orderBy, type Page } from '../../shared/pagination.ts';
+import { readableBy, requireCaller } from '../organizations/access.ts';
+import { membershipsSql } from '../organizations/members.ts';
+import { findRelatedPages } from '../related-pages.ts';
+import type { Caller, ServiceDependencies } from '../services.ts';
+
+const NEWEST_FIRST = orderBy('-created', { field: 'createdAt', direction: 'desc', type: 'date' });
+const BY_POSITION = orderBy('position', { field: 'position', direction: 'asc', type: 'number' });
+
+/** An id that is null cannot be one: nothing matches it. */
+export type ExecutionFilter = {
+  kind?: ExecutionKind | null;
+  status?: ExecutionStatus[] | null;
+  agentId?: string | null;
+  createdById?: string | null;
+};
+export type ExecutionListRequest = { filter?: ExecutionFilter; page: Page; query?: object };
+export type StepListRequest = { state?: ExecutionStepState[] | null; page: Page; query?: object };
+
+export type ExecutionLists = {
+  /** Null where it is absent or another tenant's. */
+  find(caller: Caller | null, id: string, query?: object): Promise<Execution | null>;
+  findMany(caller: Caller | null, ids: string[], query?: object): Promise<Execution[]>;
+  /** The same page of executions, the newest first, of each organization or agent that the caller reads, by its id. */
+  pages(
+    caller: Caller | null,
+    parent: 'organization' | 'agent',
+    ids: string[],
+    request: ExecutionListRequest,
+  ): Promise<Map<string, Connection<Execution>>>;
+  /** The same page of the steps of executions that the caller was shown, by execution id. */
+  stepPages(executionIds: string[], request: StepListRequest): Promise<Map<string, Connection<ExecutionStep>>>;
+};
+
+export function createExecutionLists({ prisma, pool }: Pick<ServiceDependencies, 'prisma' | 'pool'>): ExecutionLists {
+  return {
+    async find(caller, id, query = {}) {
+      return prisma.execution.findFirst({ ...query, where: { id, organization: readableBy(caller) } });
+    },
+
+    async findMany(caller, ids, query = {}) {
+      return prisma.execution.findMany({ ...query, where: { id: { in: ids }, organization: readableBy(caller) } });
+    },
+
+    async pages(caller, parent, ids, { filter, page, query = {} }) {
+      return findRelatedPages(
+        { prisma, pool },
+        {
+          parents: parent === 'organization' ? membershipsSql(caller, ids) : readableAgents(caller, ids),
+          model: 'Execution' as const,
+          parentColumn: parent === 'organization' ? Prisma.sql`organization_id` : Prisma.sql`agent_id`,
+          condition: matches(filter ?? {}),
+          order: NEWEST_FIRST,
+          page,
+          query,
+        },
+      );
+    },
+
+    async stepPages(executionIds, { state, page, query = {} }) {
+      return findRelatedPages(
+        { prisma, pool },
+        {
+          parents: Prisma.sql`select e.id from executions e where e.id = any(${executionIds}::uuid[])`,
+          model: 'ExecutionStep' as const,
+          parentColumn: Prisma.sql`execution_id`,
+          condition: state ? Prisma.sql`x.state::text = any(${state})` : Prisma.sql`true`,
+          order: BY_POSITION,
+          page,
+          query,
+        },
+      );
+    },
+  };
+}
+
+function readableAgents(caller: Caller | null, ids: string[]): Prisma.Sql {
+  return Prisma.sql`
+    select a.id from agents a
+    join organization_members m on m.organization_id = a.organization_id and m.user_id = ${requireCaller(caller).userId}::uuid
+    where a.id = any(${ids}::uuid[])`;
+}
+
+function matches({ kind, status, agentId, createdById }: ExecutionFilter): Prisma.Sql {
+  const conditions = [
+    kind ? Prisma.sql`x.kind::text = ${kind}` : null,
+    status ? Prisma.sql`x.status::text = any(${status})` : null,
+    agentId === undefined ? null : Prisma.sql`x.agent_id = ${agentId}::uuid`,
+    createdById === undefined ? null : Prisma.sql`x.created_by_id = ${createdById}::uuid`,
+  ].filter((condition) => condition !== null);
+  return conditions.length === 0 ? Prisma.sql`true` : Prisma.join(conditions, ' and ');
+}

@@ -1,0 +1,133 @@
+import { z } from 'zod';
+import type { ExecutionKind, ExecutionStatus, ExecutionStepState } from '../../db/generated/prisma/enums.ts';
+import type { TokenUsage } from '../../models/model.ts';
+import { SECOND_MS } from '../../shared/clock.ts';
+
+/** An execution as whoever works on it reads it. */
+export type ExecutionRow = {
+  id: string;
+  organizationId: string;
+  kind: ExecutionKind;
+  status: ExecutionStatus;
+  /** What it carries out, as it was when it began. */
+  definition: unknown;
+  input: unknown;
+  agentId: string | null;
+  continuesId: string | null;
+  createdById: string | null;
+  inputTokens: number;
+  outputTokens: number;
+  /** Its time is over. */
+  isLate: boolean;
+  /** The database's time when it was read, in milliseconds since the epoch. */
+  now: number;
+};
+
+export type StepRow = {
+  position: number;
+  key: string;
+  kind: string;
+  state: ExecutionStepState;
+  attempt: number;
+  dependsOn: string[];
+  input: unknown;
+  output: unknown;
+  error: string | null;
+  approval: Approval | null;
+  /** When it is looked at again; milliseconds since the epoch. */
+  wakeAt: number | null;
+  /** That time has come. */
+  isDue: boolean;
+};
+
+/** What is asked of people, and what they said. */
+export type Approval = {
+  message: string;
+  role: 'DEVELOPER' | 'ADMIN' | 'OWNER';
+  decision?: { approved: boolean; comment: string | null; userId: string };
+};
+
+/** What is to become of a step, which comes to be with it where there is none of its key. */
+export type StepOrder = {
+  key: string;
+  kind: string;
+  dependsOn?: string[];
+  input?: unknown;
+} & (
+  | { state: 'PENDING' | 'SKIPPED' }
+  /** It is carried out. */
+  | { state: 'RUNNING' }
+  /** For people, or for a time to come. */
+  | { state: 'WAITING'; approval?: Approval; wakeAt?: Date }
+  | { state: 'SUCCEEDED'; output: unknown }
+  | { state: 'FAILED'; error: string }
+);
+
+export type Conclusion = { status: 'COMPLETED'; output: unknown } | { status: 'FAILED'; reason: string };
+
+/** What comes next; neither orders nor a conclusion: what is under way, or waited for, decides. */
+export type Next = { orders: StepOrder[]; conclusion?: Conclusion };
+
+export type StepWork = {
+  execution: ExecutionRow;
+  step: StepRow;
+  /** All of them, in their order. */
+  steps: readonly StepRow[];
+  /** Aborts when it must not go on: whatever it has open closes. */
+  signal: AbortSignal;
+  /** Adds to what the execution writes; resolves when it is time for more. */
+  write(text: string): Promise<void>;
+};
+
+export type StepResult = { output: unknown; usage?: TokenUsage };
+
+/** A step did not succeed. The message is for users. */
+export class StepFailure extends Error {
+  override name = 'StepFailure';
+  /** Whether the same may succeed a little later, and what it asks to be left alone for. */
+  readonly isTransient: boolean;
+  readonly retryAfterMs: number | null;
+  readonly usage: TokenUsage | undefined;
+  constructor(
+    message: string,
+    { isTransient = false, retryAfterMs = null as number | null, usage = undefined as TokenUsage | undefined } = {},
+  ) {
+    super(message);
+    this.isTransient = isTransient;
+    this.retryAfterMs = retryAfterMs;
+    this.usage = usage;
+  }
+}
+
+export const MAX_ATTEMPTS = 10;
+export const MAX_RETRY_DELAY_SECONDS = 60 * 60;
+
+/** What happens after a failure that may pass. */
+export const retryPolicy = z.strictObject({
+  attempts: z.int().min(1).max(MAX_ATTEMPTS).default(3).describe('How often it is tried in all.'),
+  delaySeconds: z.number().min(0).max(MAX_RETRY_DELAY_SECONDS).default(1).describe('Before the second attempt.'),
+  factor: z.number().min(1).max(10).default(2).describe('What each further delay is multiplied by.'),
+});
+
+export type RetryPolicy = z.output<typeof retryPolicy>;
+
+/** How long to wait after an attempt that failed; null: it is not tried again. */
+export function pauseAfter(policy: RetryPolicy, attempt: number, failure: StepFailure): number | null {
+  if (!failure.isTransient || attempt >= policy.attempts) return null;
+  const planned = policy.delaySeconds * SECOND_MS * policy.factor ** (attempt - 1);
+  return Math.min(Math.max(planned, failure.retryAfterMs ?? 0), MAX_RETRY_DELAY_SECONDS * SECOND_MS);
+}
+
+/** How executions of a kind are carried out. */
+export type Procedure = {
+  /** How long one may take, the time in which it waits aside. */
+  timeoutSecondsOf(definition: unknown): number;
+  /** What comes next, from what is stored alone: it is asked within a transaction. */
+  next(execution: ExecutionRow, steps: readonly StepRow[]): Next;
+  retryOf(execution: ExecutionRow, step: StepRow): RetryPolicy;
+  /**
+   * Does a step. May be called again for one that was interrupted: what acts on something does so under the key of its execution and step.
+   * @throws {StepFailure} the signal's reason where that aborted
+   */
+  perform(work: StepWork): Promise<StepResult>;
+};

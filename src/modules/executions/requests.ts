@@ -1,0 +1,215 @@
+import type { Pool, PoolClient } from 'pg';
+import type { Prisma, Transaction } from '../../db/client.ts';
+import type { Execution } from '../../db/generated/prisma/client.ts';
+import type { ExecutionKind } from '../../db/generated/prisma/enums.ts';
+import { notifyTopics } from '../../realtime/bus.ts';
+import { appendEvents, type NewEvent } from '../../realtime/event-log.ts';
+import { ConflictError, NotFoundError, PermissionDeniedError, ValidationError } from '../../shared/errors.ts';
+import { newId } from '../../shared/ids.ts';
+import { parseInput } from '../../shared/validation.ts';
+import { change } from '../change.ts';
+import { forgottenEntity, remember } from '../idempotency.ts';
+import { inTransaction, type Recorder } from '../lease-transaction.ts';
+import { type Access, type ExecutionAccess, isAtLeast, requireCaller } from '../organizations/access.ts';
+import type { Caller, ServiceDependencies } from '../services.ts';
+import {
+  type ExecutionApproveInput,
+  type ExecutionRetryInput,
+  executionApproveInput,
+  executionRetryInput,
+} from './inputs.ts';
+import {
+  cancelled,
+  EXECUTIONS_TOPIC,
+  type Loaded,
+  readExecution,
+  storableJson,
+  storeMove,
+  storeSteps,
+} from './ledger.ts';
+import type { ExecutionLists } from './lists.ts';
+import type { Procedure, StepRow } from './procedure.ts';
+import { isFinal, isOver } from './state.ts';
+
+export type RequestDependencies = Pick<ServiceDependencies, 'prisma' | 'pool' | 'keyring'> & {
+  access: Access;
+  lists: ExecutionLists;
+  procedures: Partial<Record<ExecutionKind, Procedure>>;
+};
+
+/** What people ask of executions; each returns the execution as it is then. */
+export type Requests = {
+  cancel(caller: Caller | null, executionId: string | null): Promise<Execution>;
+  approve(caller: Caller | null, input: ExecutionApproveInput): Promise<Execution>;
+  retry(caller: Caller | null, input: ExecutionRetryInput): Promise<Execution>;
+};
+
+export type NewExecution = Pick<
+  Prisma.ExecutionUncheckedCreateInput,
+  'id' | 'organizationId' | 'kind' | 'agentId' | 'definition' | 'input' | 'continuesId' | 'retryOfId' | 'createdById'
+> & {
+  timeoutSeconds: number;
+};
+
+/** In a transaction that tells of it at its end: an execution that waits for its turn. */
+export async function addExecution(
+  tx: Transaction,
+  { timeoutSeconds, ...values }: NewExecution,
+  record: { event(event: Omit<NewEvent, 'actor'>): void },
+): Promise<void> {
+  // The database's time, like all deadlines.
+  const [{ deadlineAt }] = await tx.$queryRaw<[{ deadlineAt: Date }]>`
+    select now() + make_interval(secs => ${timeoutSeconds}::float8) as "deadlineAt"`;
+  await tx.execution.create({ data: { ...values, deadlineAt } });
+  await notifyTopics(tx, [EXECUTIONS_TOPIC]);
+  const { id, organizationId, kind } = values;
+  record.event({
+    organizationId,
+    type: 'execution.created',
+    subject: { type: 'Execution', id },
+    data: { status: 'QUEUED', kind },
+  });
+}
+
+export function createRequests(deps: RequestDependencies): Requests {
+  const { prisma, pool, keyring, access, lists, procedures } = deps;
+
+  const readAs = async (caller: Caller | null, id: string): Promise<Execution> => {
+    const found = await lists.find(caller, id);
+    if (!found) throw new NotFoundError('execution');
+    return found;
+  };
+
+  return {
+    async cancel(caller, executionId) {
+      const found = await access.requireExecution(caller, executionId, 'execution:cancel');
+      const actor = { type: 'user' as const, id: requireCaller(caller).userId };
+      await act(pool, found, async ({ execution, steps }, client, record) => {
+        if (execution.status === 'CANCELLING' || execution.status === 'CANCELLED') return;
+        if (isFinal(execution.status))
+          throw new ConflictError(
+            `it is ${execution.status.toLowerCase()} already: only what is not over can be cancelled`,
+          );
+        if (execution.status === 'RUNNING') return storeMove(client, record, execution, { to: 'CANCELLING', actor });
+        await storeSteps(client, execution.id, cancelled(steps));
+        await storeMove(client, record, execution, { to: 'CANCELLED', actor });
+      });
+      return readAs(caller, found.executionId);
+    },
+
+    async approve(caller, input) {
+      const found = await access.requireExecution(caller, input.executionId, 'execution:approve');
+      const { step: key, approved, comment } = parseInput(executionApproveInput, input);
+      const { userId } = requireCaller(caller);
+      await act(pool, found, async ({ execution, steps }, client) => {
+        const step = steps.find((each) => each.key === key);
+        if (!step?.approval) throw new ConflictError(`no step ${JSON.stringify(key)} of it asks for an approval`);
+        requireRole(found, step.approval.role);
+        if (step.approval.decision) throw new ConflictError('somebody has decided about it already');
+        if (step.state !== 'WAITING' || isFinal(execution.status) || execution.status === 'CANCELLING')
+          throw new ConflictError('it waits for nobody any more');
+        const approval = { ...step.approval, decision: { approved, comment: comment ?? null, userId } };
+        await storeSteps(client, execution.id, [{ ...step, approval }]);
+        // Whoever has it in hand, or takes it up now, finds the decision.
+        await client.query('update executions set wake_at = now(), revision = revision + 1 where id = $1', [
+          execution.id,
+        ]);
+      });
+      return readAs(caller, found.executionId);
+    },
+
+    async retry(caller, input) {
+      const found = await access.requireExecution(caller, input.executionId, 'execution:retry');
+      const { fromStep, idempotencyKey: key } = parseInput(executionRetryInput, input);
+      const { id } = await change(prisma, caller!, (tx, record) => {
+        const request = { caller: caller!, operation: 'executionRetry', key, input: { ...input, fromStep } };
+        return remember(tx, keyring, request, async (executionId) => {
+          const origin = await tx.execution.findUnique({ where: { id: found.executionId }, include: { steps: true } });
+          if (!origin) throw new NotFoundError('execution');
+          if (!isFinal(origin.status)) throw new ConflictError('it is not over: cancel it first, or wait');
+          if (origin.kind === 'AGENT' && origin.agentId === null)
+            throw new ConflictError('its agent was deleted: it cannot run again');
+          const { organizationId, kind, agentId, continuesId } = origin;
+          const { definition, input: given } = origin as {
+            definition: Prisma.InputJsonValue;
+            input: Prisma.InputJsonValue;
+          };
+          const timeoutSeconds = procedures[kind]!.timeoutSecondsOf(definition);
+          const kept = stepsBefore(origin.steps, fromStep ?? null, origin.status === 'COMPLETED');
+          await addExecution(
+            tx,
+            {
+              ...{ id: executionId, organizationId, kind, agentId, continuesId, definition, input: given },
+              ...{ retryOfId: origin.id, createdById: caller!.userId, timeoutSeconds },
+            },
+            record,
+          );
+          await copySteps(tx, executionId, kept);
+        });
+      });
+      const made = await lists.find(caller, id);
+      if (!made) throw forgottenEntity('execution');
+      return made;
+    },
+  };
+}
+
+type StoredStep = Pick<StepRow, 'key' | 'position' | 'state'> & { id: string };
+
+/** What a retry takes over of its origin: the steps before the one that it begins with. */
+function stepsBefore<Step extends StoredStep>(
+  steps: readonly Step[],
+  from: string | null,
+  isCompleted: boolean,
+): Step[] {
+  const inOrder = steps.toSorted((one, other) => one.position - other.position);
+  if (from === null && isCompleted)
+    throw ValidationError.field('fromStep', 'nothing of it failed: name the step to begin with');
+  const first = inOrder.findIndex(({ key, state }) =>
+    from === null ? state !== 'SUCCEEDED' && state !== 'SKIPPED' : key === from,
+  );
+  if (from !== null && first < 0)
+    throw ValidationError.field(
+      'fromStep',
+      `it has no such step: ${inOrder.map(({ key }) => key).join(', ') || 'none at all'}`,
+    );
+  return first < 0 ? inOrder : inOrder.slice(0, first).filter(({ state }) => isOver(state));
+}
+
+async function copySteps(tx: Transaction, executionId: string, steps: readonly { id: string }[]): Promise<void> {
+  await tx.$executeRaw`
+    insert into execution_steps (id, execution_id, position, key, kind, state, attempt, depends_on, input, output, error, approval, started_at, finished_at)
+    select fresh.id, ${executionId}::uuid, s.position, s.key, s.kind, s.state, s.attempt, s.depends_on, s.input, s.output, s.error, s.approval,
+           s.started_at, s.finished_at
+    from jsonb_to_recordset(${storableJson(steps.map(({ id }) => ({ id: newId(), of: id })))}::jsonb) as fresh(id uuid, "of" uuid)
+    join execution_steps s on s.id = fresh."of"`;
+}
+
+function requireRole({ role }: ExecutionAccess, least: 'DEVELOPER' | 'ADMIN' | 'OWNER'): void {
+  if (!isAtLeast(role, least))
+    throw new PermissionDeniedError(
+      `to decide about it needs the role ${least}, yours is ${role}: ask an admin of the organization`,
+    );
+}
+
+/** Decides about an execution under the lock of its row; whoever works on it is told. */
+async function act(
+  pool: Pool,
+  { executionId }: ExecutionAccess,
+  decide: (loaded: Loaded, client: PoolClient, record: Recorder) => Promise<void>,
+): Promise<void> {
+  await inTransaction(pool, async (client) => {
+    const loaded = await readExecution(client, executionId);
+    if (!loaded) throw new NotFoundError('execution');
+    const events: NewEvent[] = [];
+    const topics = new Set<string>([EXECUTIONS_TOPIC]);
+    await decide(loaded, client, {
+      event: (event) => events.push(event),
+      wake: (...woken) => {
+        for (const topic of woken) topics.add(topic);
+      },
+    });
+    await notifyTopics(client, [...topics]);
+    await appendEvents(client, events);
+  });
+}

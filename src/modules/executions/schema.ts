@@ -1,0 +1,225 @@
+import type { Execution, ExecutionStep } from '../../db/generated/prisma/client.ts';
+import { builder } from '../../graphql/builder.ts';
+import { batchedField, byId } from '../../graphql/field-batch.ts';
+import { registerNode } from '../../graphql/nodes.ts';
+import { connectionFor, pageArgs, pageComplexity, pageQuery } from '../../graphql/pagination.ts';
+import { viewerIndependent } from '../../graphql/viewer-independence.ts';
+import { decodeIdOf, optionalId } from '../../shared/global-id.ts';
+import { parsePage } from '../../shared/pagination.ts';
+import { ActorRef } from '../identity/schema.ts';
+
+export const ExecutionKindRef = builder.enumType('ExecutionKind', {
+  description: 'What is carried out.',
+  values: {
+    AGENT: { description: 'An agent, which is asked and uses tools until it has an answer.' },
+    WORKFLOW: { description: 'The steps of a workflow.' },
+    SQUAD: { description: 'Several agents with one task.' },
+  },
+});
+export const ExecutionStatusRef = builder.enumType('ExecutionStatus', {
+  description: 'Where an execution stands; the last three are final.',
+  values: {
+    QUEUED: { description: 'It waits for its turn.' },
+    RUNNING: { description: 'It is being worked on.' },
+    WAITING: { description: 'For an approval, a timer or an event: nobody works on it.' },
+    CANCELLING: { description: 'What is under way of it is being stopped.' },
+    COMPLETED: { description: 'It has ended as it should.' },
+    FAILED: { description: 'It has ended otherwise; statusReason says why.' },
+    CANCELLED: { description: 'It was taken back.' },
+  },
+});
+export const ExecutionStepStateRef = builder.enumType('ExecutionStepState', {
+  description: 'Where a step stands; the last four are final.',
+  values: {
+    PENDING: { description: 'Others come first.' },
+    RUNNING: { description: 'It is being done.' },
+    WAITING: { description: 'For an approval, a timer or an event.' },
+    RETRYING: { description: 'An attempt failed, and the next one comes after a pause.' },
+    SUCCEEDED: { description: 'It is done.' },
+    FAILED: { description: 'It could not be done; error says why.' },
+    SKIPPED: { description: 'It was not to be done.' },
+    CANCELLED: { description: 'The execution was taken back, or its time was over.' },
+  },
+});
+
+type Usage = { inputTokens: number; outputTokens: number };
+const ExecutionUsageRef = builder.objectRef<Usage>('ExecutionUsage').implement({
+  description: 'What models were given and wrote, in tokens as their provider counts them.',
+  fields: (t) => ({
+    inputTokens: t.exposeInt('inputTokens', { ...viewerIndependent, description: 'What they read.' }),
+    outputTokens: t.exposeInt('outputTokens', { ...viewerIndependent, description: 'What they wrote.' }),
+  }),
+});
+
+const ApprovalRef = builder.objectRef<{ message: string; role: string }>('ExecutionApproval').implement({
+  description: 'What a step asks of people: see executionApprove.',
+  fields: (t) => ({
+    message: t.exposeString('message', { ...viewerIndependent, description: 'What is to be approved.' }),
+    role: t.exposeString('role', { ...viewerIndependent, description: 'The least role that may decide.' }),
+  }),
+});
+
+export const ExecutionStepRef = builder.prismaObject('ExecutionStep', {
+  description: 'A part of an execution that is done as one, and recorded.',
+  fields: (t) => ({
+    key: t.exposeString('key', { ...viewerIndependent, description: 'Its name, unique in the execution.' }),
+    kind: t.exposeString('kind', {
+      ...viewerIndependent,
+      description: 'Of an agent: "turn", a question to its model; "tool", a call of a tool.',
+    }),
+    state: t.expose('state', { ...viewerIndependent, type: ExecutionStepStateRef, description: 'Where it stands.' }),
+    attempt: t.exposeInt('attempt', { ...viewerIndependent, description: '1, 2, 3 …; 0: it was never begun.' }),
+    dependsOn: t.exposeStringList('dependsOn', { ...viewerIndependent, description: 'Keys of the steps before it.' }),
+    input: t.expose('input', {
+      ...viewerIndependent,
+      type: 'JSON',
+      nullable: true,
+      description: 'What it works with; of a tool: { tool, callId, arguments }.',
+    }),
+    output: t.expose('output', {
+      ...viewerIndependent,
+      type: 'JSON',
+      nullable: true,
+      description: 'What came of it; of a turn: { text, toolCalls, value }.',
+    }),
+    error: t.exposeString('error', {
+      ...viewerIndependent,
+      nullable: true,
+      description: 'Why its last attempt failed, in words.',
+    }),
+    approval: t.field({
+      ...viewerIndependent,
+      type: ApprovalRef,
+      nullable: true,
+      description: 'What it asks, or asked, of people.',
+      select: { approval: true },
+      resolve: ({ approval }) => approval as { message: string; role: string } | null,
+    }),
+    startedAt: t.expose('startedAt', {
+      ...viewerIndependent,
+      type: 'DateTime',
+      nullable: true,
+      description: 'When its last attempt began, or it began to wait.',
+    }),
+    finishedAt: t.expose('finishedAt', {
+      ...viewerIndependent,
+      type: 'DateTime',
+      nullable: true,
+      description: 'When it ended.',
+    }),
+  }),
+});
+
+export const ExecutionRef = builder.prismaNode('Execution', {
+  description: 'Something that runs, or ran: one ledger for agents, workflows and squads.',
+  id: { ...viewerIndependent, field: 'id', description: 'Global ID.' },
+  fields: (t) => ({
+    revision: t.exposeInt('revision', { ...viewerIndependent, description: 'Grows with every change of it.' }),
+    kind: t.expose('kind', { ...viewerIndependent, type: ExecutionKindRef, description: 'What is carried out.' }),
+    status: t.expose('status', { ...viewerIndependent, type: ExecutionStatusRef, description: 'Where it stands.' }),
+    statusReason: t.exposeString('statusReason', {
+      ...viewerIndependent,
+      nullable: true,
+      description: 'Why it stands there, in words, where there is something to say.',
+    }),
+    organization: t.relation('organization', { description: 'Whose it is.' }),
+    parent: t.relation('parent', { nullable: true, description: 'The execution that began it; null: a person did.' }),
+    retryOf: t.relation('retryOf', { nullable: true, description: 'The execution that it repeats.' }),
+    continues: t.relation('continues', {
+      nullable: true,
+      description: 'The execution whose conversation it goes on with.',
+    }),
+    input: t.expose('input', { ...viewerIndependent, type: 'JSON', nullable: true, description: 'What it was given.' }),
+    output: t.expose('output', {
+      ...viewerIndependent,
+      type: 'JSON',
+      nullable: true,
+      description:
+        'What came of it; of an agent: its last text, or a value where its configuration has an outputSchema.',
+    }),
+    steps: t.field({
+      type: connectionFor<ExecutionStep>(ExecutionStepRef),
+      nullable: true,
+      description: 'Its steps, in the order in which they came to be.',
+      args: {
+        state: t.arg({ type: [ExecutionStepStateRef], description: 'Only those in one of these.' }),
+        ...pageArgs(),
+      },
+      complexity: pageComplexity,
+      resolve: ({ id }, { state, ...args }, context, info) => {
+        const page = parsePage(args);
+        return batchedField(context, info, id, id, (ids: string[]) =>
+          context.services.executions.stepPages(ids, { state, page, query: pageQuery(context, info) }),
+        );
+      },
+    }),
+    usage: t.field({
+      ...viewerIndependent,
+      type: ExecutionUsageRef,
+      nullable: true,
+      description: 'What models used for it so far.',
+      select: { inputTokens: true, outputTokens: true },
+      resolve: ({ inputTokens, outputTokens }) => ({ inputTokens, outputTokens }),
+    }),
+    createdBy: t.field({
+      type: ActorRef,
+      nullable: true,
+      description: 'Who began it; null where they are gone.',
+      select: { createdBy: true },
+      resolve: ({ createdBy }) => createdBy,
+    }),
+    createdAt: t.expose('createdAt', { ...viewerIndependent, type: 'DateTime', description: 'When it was asked for.' }),
+    startedAt: t.expose('startedAt', {
+      ...viewerIndependent,
+      type: 'DateTime',
+      nullable: true,
+      description: 'When work on it began.',
+    }),
+    finishedAt: t.expose('finishedAt', {
+      ...viewerIndependent,
+      type: 'DateTime',
+      nullable: true,
+      description: 'When it ended.',
+    }),
+  }),
+});
+registerNode('Execution', async ({ services, caller }, ids) => byId(await services.executions.findMany(caller, ids)));
+
+builder.queryFields((t) => ({
+  execution: t.prismaField({
+    type: ExecutionRef,
+    nullable: true,
+    description: 'One execution; null where there is none that the caller may see.',
+    args: { id: t.arg.id({ required: true, description: 'Its global ID.' }) },
+    resolve: (query, _root, args, { services, caller }) => {
+      const id = decodeIdOf('Execution', args.id);
+      return id === null ? null : services.executions.find(caller, id, query);
+    },
+  }),
+  executions: t.field({
+    type: connectionFor<Execution>(ExecutionRef),
+    nullable: true,
+    description: 'An organization’s executions, the newest first; null where the caller may not see any.',
+    args: {
+      organizationId: t.arg.id({ required: true, description: 'Whose.' }),
+      kind: t.arg({ type: ExecutionKindRef, description: 'Only these.' }),
+      status: t.arg({ type: [ExecutionStatusRef], description: 'Only those with one of these.' }),
+      agentId: t.arg.id({ description: 'Only those of this agent.' }),
+      createdById: t.arg.id({ description: 'Only those that this user began.' }),
+      ...pageArgs(),
+    },
+    complexity: pageComplexity,
+    resolve: async (_root, { organizationId, kind, status, agentId, createdById, ...args }, context, info) => {
+      const id = decodeIdOf('Organization', organizationId);
+      const filter = {
+        ...{ kind, status },
+        agentId: optionalId('Agent', agentId),
+        createdById: optionalId('User', createdById),
+      };
+      const request = { filter, page: parsePage(args), query: pageQuery(context, info) };
+      if (id === null) return null;
+      const pages = await context.services.executions.pages(context.caller, 'organization', [id], request);
+      return pages.get(id) ?? null;
+    },
+  }),
+}));

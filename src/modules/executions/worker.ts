@@ -1,0 +1,104 @@
+import type { Pool } from 'pg';
+import { isOutage } from '../../db/outage.ts';
+import type { Lease } from '../../engine/host-lease.ts';
+import type { Bus } from '../../realtime/bus.ts';
+import { SECOND_MS } from '../../shared/clock.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { fenced } from '../lease-transaction.ts';
+import { claimExecutions, executionsToLookAt } from './claim.ts';
+import { cancelled, EXECUTIONS_TOPIC, lockExecution, storeMove, storeSteps } from './ledger.ts';
+import type { ExecutionRow, Procedure } from './procedure.ts';
+import { ExecutionRun } from './run.ts';
+
+/** A wake-up that got lost, or a time that has come, is found so often. */
+export const LOOK_MS = SECOND_MS;
+/** What this process works on at once: most of it waits for others. */
+export const MAX_IN_HAND = 200;
+const RETRY_MS = 250;
+
+export type ExecutionWorkerDependencies = {
+  pool: Pool;
+  bus: Bus;
+  log: Logger;
+  procedureOf(execution: ExecutionRow): Procedure;
+};
+
+/** What the holder of a host's lease does beside its deployments: carries out executions, whoever asked for them. */
+export class ExecutionWorker {
+  readonly #deps: ExecutionWorkerDependencies;
+  readonly #lease: Lease;
+  readonly #stop = new AbortController();
+  readonly #runs = new Map<string, { run: ExecutionRun; working: Promise<void> }>();
+  /** Ends the pause between two looks. */
+  #pause = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(deps: ExecutionWorkerDependencies, lease: Lease) {
+    this.#deps = deps;
+    this.#lease = lease;
+  }
+
+  start(): void {
+    this.#running = this.#work(AbortSignal.any([this.#stop.signal, this.#lease.signal]));
+  }
+
+  /** Lets go of everything; whoever works next goes on from what is stored. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    await Promise.all([...this.#runs.values()].map(({ working }) => working));
+  }
+
+  async #work(over: AbortSignal): Promise<void> {
+    const { pool, bus, log } = this.#deps;
+    using watch = bus.watch([EXECUTIONS_TOPIC]);
+    while (!over.aborted) {
+      let wait = LOOK_MS;
+      try {
+        for (const id of await executionsToLookAt(pool, this.#lease, [...this.#runs.keys()]))
+          this.#runs.get(id)?.run.look();
+        const claimed = await claimExecutions(pool, this.#lease, MAX_IN_HAND - this.#runs.size);
+        for (const id of claimed) this.#take(id, over);
+      } catch (error) {
+        if (over.aborted) return;
+        log[isOutage(error) ? 'warn' : 'error']({ err: error }, 'executions are looked at again soon');
+        wait = RETRY_MS;
+      }
+      if (!this.#pause.signal.aborted) await watch.wait(wait, AbortSignal.any([over, this.#pause.signal]));
+      this.#pause = new AbortController();
+    }
+  }
+
+  #take(id: string, over: AbortSignal): void {
+    const former = this.#runs.get(id)?.working;
+    const run = new ExecutionRun({ ...this.#deps, lease: this.#lease }, id, over);
+    const working = Promise.resolve(former)
+      .then(() => run.work())
+      .catch((error: unknown) => this.#fail(id, error, over))
+      .finally(() => {
+        const wasFull = this.#runs.size >= MAX_IN_HAND;
+        if (this.#runs.get(id)?.run === run) this.#runs.delete(id);
+        // There may be one that waits for its turn.
+        if (wasFull) this.#pause.abort();
+      });
+    this.#runs.set(id, { run, working });
+  }
+
+  /** A fault of ours ends the execution: it would meet it again and again. */
+  async #fail(id: string, error: unknown, over: AbortSignal): Promise<void> {
+    const { pool, log } = this.#deps;
+    log.error({ err: error, executionId: id }, 'the work on an execution broke');
+    try {
+      await fenced(pool, this.#lease, async (client, record) => {
+        const { execution, steps } = await lockExecution(client, this.#lease, id);
+        await storeSteps(client, id, cancelled(steps));
+        await storeMove(client, record, execution, {
+          to: 'FAILED',
+          reason: 'an internal fault (the server log says which)',
+        });
+      });
+    } catch (cause) {
+      if (!over.aborted) log.error({ err: cause, executionId: id }, 'a broken execution could not be ended yet');
+    }
+  }
+}
