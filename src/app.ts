@@ -12,20 +12,24 @@ import { startMaintenance } from './engine/maintenance.ts';
 import type { Services } from './graphql/context.ts';
 import { schema } from './graphql/schema.ts';
 import { createModelCatalog } from './models/catalog.ts';
-import { createAgentServices } from './modules/agents/composition.ts';
 import type { EngineDriver } from './modules/deployments/container-engines.ts';
 import { createHostEngine, type HostEngine } from './modules/deployments/host-engine.ts';
 import { ReleaseStore } from './modules/deployments/release-store.ts';
 import { createDeployments } from './modules/deployments/service.ts';
 import { createEnvironments } from './modules/environments/service.ts';
 import { createEvents } from './modules/events/service.ts';
+import { ExecutionWorker } from './modules/executions/worker.ts';
 import { pruneIdempotencyKeys } from './modules/idempotency.ts';
 import { createIdentityService } from './modules/identity/service.ts';
 import { LOG_REMOVAL_TOPIC, removeDeletedLogs, removeExpiredLines } from './modules/log-removal.ts';
+import { createNotifications } from './modules/notifications/service.ts';
+import { NotificationWorker } from './modules/notifications/worker.ts';
 import { RightsWatch } from './modules/organizations/rights-watch.ts';
 import { createOrganizations } from './modules/organizations/service.ts';
 import type { ServiceDependencies } from './modules/services.ts';
 import { createStacks } from './modules/stacks/service.ts';
+import { createRunServices } from './modules/workflows/composition.ts';
+import { TriggerWorker } from './modules/workflows/trigger-worker.ts';
 import type { Bus } from './realtime/bus.ts';
 import { createEventTails } from './realtime/event-follower.ts';
 import { SUMMARY_INTERVAL_MS, summarizeLogs } from './realtime/log-blocks.ts';
@@ -90,7 +94,9 @@ export async function createApp(
         identity: () => services.identity.prune(),
         plans: (now) => services.deployments.prunePlans(now),
         events: (now, signal) => services.events.prune(now, signal),
+        notifications: (now, signal) => services.notifications.prune(now, signal),
         idempotency: () => pruneIdempotencyKeys(pool),
+        webhooks: (now) => services.workflows.pruneRequests(now),
         logRetention: (now, signal) => removeExpiredLines(pool, now, { signal }),
       },
     }),
@@ -199,10 +205,22 @@ function createServices(
     apiKey: config.llm.apiKey,
     defaultModel: config.llm.model,
   });
-  const http = new GuardedHttp();
-  const agents = createAgentServices({ ...dependencies, access, catalog, http, deployments, stacks });
+  const http = new GuardedHttp(config.allowedAddresses);
+  const notifications = createNotifications({ ...dependencies, access, http });
+  const agents = createRunServices({
+    ...dependencies,
+    access,
+    catalog,
+    http,
+    deployments,
+    stacks,
+    notifier: notifications,
+  });
   const events = createEvents({ ...dependencies, access });
-  return { services: { identity, organizations, environments, stacks, deployments, events, ...agents }, releases };
+  return {
+    services: { identity, organizations, environments, stacks, deployments, events, notifications, ...agents },
+    releases,
+  };
 }
 
 type EngineParts = {
@@ -215,7 +233,7 @@ type EngineParts = {
 
 function createEngine(
   { runtimeDirectory, logLinesPerSecond, ingressImage }: Config,
-  { pool, bus, log, keyring }: ServiceDependencies,
+  { prisma, pool, bus, log, keyring }: ServiceDependencies,
   { connection, host, machine, services, releases }: EngineParts,
 ): HostEngine {
   return createHostEngine({
@@ -227,7 +245,11 @@ function createEngine(
     releases,
     environments: services.environments,
     revert: services.deployments.revert,
-    procedureOf: services.executions.procedureOf,
+    beside: (held) => [
+      new ExecutionWorker({ pool, bus, log, procedureOf: services.executions.procedureOf }, held),
+      new NotificationWorker({ pool, bus, log, deliver: services.notifications.deliver }, held),
+      new TriggerWorker({ prisma, log }),
+    ],
     log,
     logLinesPerSecond,
     connection,

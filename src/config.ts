@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { isAddressOrNetwork } from './shared/address-guard.ts';
 import { SECRET_KEY_BYTES } from './shared/crypto.ts';
 
 /** Everything that a setting decides. This file alone reads the environment. */
@@ -30,6 +31,8 @@ export type Config = {
   allowedHosts: string[];
   /** Origins of other sites whose pages may call the API. */
   corsOrigins: string[];
+  /** Addresses and networks that are not public, and may be reached for users all the same. */
+  allowedAddresses: string[];
   /** Lines are dropped by the day of arrival, once all of the day is older. */
   logRetentionDays: number;
   /** How many lines of a deployment are stored in the long run, see LogRateLimit; 0: all. */
@@ -80,6 +83,9 @@ const settings = z.object({
   WINDFLOW_RUNTIME_DIR: z.string().min(1).optional(),
   WINDFLOW_ALLOWED_HOSTS: list.default([]),
   WINDFLOW_CORS_ORIGINS: list.default([]),
+  WINDFLOW_ALLOWED_ADDRESSES: list
+    .refine((entries) => entries.every(isAddressOrNetwork), 'IP addresses or networks: 10.0.0.5,192.168.0.0/16')
+    .default([]),
   WINDFLOW_LOG_RETENTION_DAYS: z.coerce.number().int().min(1).max(MAX_LOG_RETENTION_DAYS).default(30),
   WINDFLOW_LOG_LINES_PER_SECOND: z.coerce.number().int().min(0).max(MAX_LOG_LINES_PER_SECOND).default(20_000),
   WINDFLOW_INGRESS_IMAGE: z
@@ -119,6 +125,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     runtimeDirectory: resolve(value.WINDFLOW_RUNTIME_DIR ?? defaultRuntimeDirectory()),
     allowedHosts: value.WINDFLOW_ALLOWED_HOSTS,
     corsOrigins: value.WINDFLOW_CORS_ORIGINS,
+    allowedAddresses: value.WINDFLOW_ALLOWED_ADDRESSES,
     logRetentionDays: value.WINDFLOW_LOG_RETENTION_DAYS,
     logLinesPerSecond: value.WINDFLOW_LOG_LINES_PER_SECOND,
     ingressImage: value.WINDFLOW_INGRESS_IMAGE,

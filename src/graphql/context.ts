@@ -6,9 +6,11 @@ import type { Environments } from '../modules/environments/service.ts';
 import type { Events } from '../modules/events/service.ts';
 import type { Executions } from '../modules/executions/service.ts';
 import type { IdentityService } from '../modules/identity/service.ts';
+import type { Notifications } from '../modules/notifications/service.ts';
 import type { Organizations } from '../modules/organizations/service.ts';
 import type { Caller } from '../modules/services.ts';
 import type { Stacks } from '../modules/stacks/service.ts';
+import type { Workflows } from '../modules/workflows/service.ts';
 import type { Logger } from '../shared/logger.ts';
 
 /** The service of each module; a module adds its line here. */
@@ -20,8 +22,10 @@ export interface Services {
   agents: Agents;
   agentRuns: AgentRuns;
   executions: Executions;
+  workflows: Workflows;
   deployments: Deployments;
   events: Events;
+  notifications: Notifications;
 }
 
 /** What every operation knows, on HTTP and WebSocket alike. */

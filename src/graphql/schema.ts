@@ -15,6 +15,8 @@ import '../modules/executions/schema.ts';
 import '../modules/executions/operations-schema.ts';
 import '../modules/executions/subscriptions-schema.ts';
 import '../modules/agents/runs-schema.ts';
+import '../modules/workflows/schema.ts';
+import '../modules/workflows/operations-schema.ts';
 import '../modules/deployments/schema.ts';
 import '../modules/deployments/operations-schema.ts';
 import '../modules/deployments/plans-schema.ts';
@@ -23,6 +25,8 @@ import '../modules/deployments/subscriptions-schema.ts';
 import '../modules/deployments/stats-schema.ts';
 import '../modules/deployments/changes-schema.ts';
 import '../modules/events/schema.ts';
+import '../modules/notifications/schema.ts';
+import '../modules/notifications/operations-schema.ts';
 
 /** The executable schema: every module's types and root fields. */
 export const schema = builder.toSchema({ sortSchema: false });

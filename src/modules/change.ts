@@ -15,20 +15,27 @@ export type Recorder = {
 /** The topic that wakes what a user follows when their membership or role changed. */
 export const accessTopic = (userId: string): string => `access:${userId}`;
 
+type Work<T> = (tx: Transaction, record: Recorder) => Promise<T>;
+
 /**
  * Runs `work` in one transaction; what it recorded becomes its last statements, so that no event is told whose rows are not stored.
  * Throws a NotFoundError where what it adds to was deleted meanwhile.
  */
-export async function change<T>(
-  prisma: PrismaClient,
-  caller: Caller,
-  work: (tx: Transaction, record: Recorder) => Promise<T>,
-): Promise<T> {
+export async function change<T>(prisma: PrismaClient, caller: Caller, work: Work<T>): Promise<T> {
+  return changeAs(prisma, { type: 'user', id: caller.userId }, work);
+}
+
+/** The same for what no person asked for. */
+export async function changeBySystem<T>(prisma: PrismaClient, work: Work<T>): Promise<T> {
+  return changeAs(prisma, { type: 'system', id: null }, work);
+}
+
+async function changeAs<T>(prisma: PrismaClient, actor: NewEvent['actor'], work: Work<T>): Promise<T> {
   const changed = prisma.$transaction(async (tx) => {
     const events: NewEvent[] = [];
     const topics = new Set<string>();
     const result = await work(tx, {
-      event: (event) => events.push({ ...event, actor: { type: 'user', id: caller.userId } }),
+      event: (event) => events.push({ ...event, actor }),
       accessChanged: (userId) => topics.add(accessTopic(userId)),
     });
     await notifyTopics(tx, [...topics]);

@@ -35,7 +35,8 @@ export type EventRange = {
   isGone: boolean;
 };
 
-const COLUMNS = `e.organization_id as "organizationId", e.sequence::float8 as sequence, e.id, e.type, e.occurred_at as "occurredAt",
+/** Of the events `e`, as `StoredEvent`. */
+export const EVENT_COLUMNS = `e.organization_id as "organizationId", e.sequence::float8 as sequence, e.id, e.type, e.occurred_at as "occurredAt",
   e.actor_type as "actorType", e.actor_id as "actorId", e.subject_type as "subjectType", e.subject_id as "subjectId", e.data`;
 
 /** The first statement of a following, too: without a position it finds out where the end is. One statement, and so one snapshot. */
@@ -44,7 +45,7 @@ select h.last_sequence::float8 as head, kept.first::float8 as first, e.*
 from event_heads h
 left join lateral (select min(sequence) as first from events where organization_id = h.organization_id) kept on true
 left join lateral (
-  select ${COLUMNS} from events e
+  select ${EVENT_COLUMNS} from events e
   where e.organization_id = h.organization_id and e.sequence > $2 and e.sequence <= $2::bigint + $3
     and ($4::text[] is null or e.type = any($4)) and (not $5 or e.data->>'environmentId' = $6)
   order by e.sequence limit $7
@@ -89,7 +90,7 @@ export async function findEvents(
   ids: readonly string[],
 ): Promise<(StoredEvent & { role: string })[]> {
   const { rows } = await pool.query<StoredEvent & { role: string }>(
-    `select ${COLUMNS}, m.role::text as role
+    `select ${EVENT_COLUMNS}, m.role::text as role
      from events e join organization_members m on m.organization_id = e.organization_id and m.user_id = $1
      where e.id = any($2)`,
     [userId, ids],

@@ -15,7 +15,9 @@ export type EventDescription = {
     | 'Deployment'
     | 'AgentTemplate'
     | 'Agent'
-    | 'Execution';
+    | 'Workflow'
+    | 'Execution'
+    | 'NotificationChannel';
   /** The right that a member needs to be told of it. */
   permission: string;
   data: Record<string, EventField>;
@@ -72,6 +74,8 @@ const moved = (description: string) =>
 
 const agent = (description: string, data: EventDescription['data'] = {}) =>
   ({ description, subject: 'Agent', permission: 'agent:read', data }) as const;
+const workflow = (description: string, data: EventDescription['data'] = {}) =>
+  ({ description, subject: 'Workflow', permission: 'workflow:read', data }) as const;
 const execution = (description: string, data: EventDescription['data'] = {}) =>
   ({
     description,
@@ -81,6 +85,9 @@ const execution = (description: string, data: EventDescription['data'] = {}) =>
   }) as const;
 const executionMoved = (description: string) =>
   execution(description, { previousStatus: text('ExecutionStatus!'), reason: text('String, why, in words') });
+
+const notificationChannel = (description: string, data: EventDescription['data'] = {}) =>
+  ({ description, subject: 'NotificationChannel', permission: 'notification:read', data }) as const;
 
 const EXECUTION_MOVES: Record<ExecutionEvent, EventDescription & { permission: 'execution:read' }> = {
   'execution.running': executionMoved('Work on it began, or goes on.'),
@@ -155,8 +162,24 @@ export const EVENT_TYPES = {
   'agent.created': agent('An agent was made.', { name: text() }),
   'agent.updated': agent('An agent was changed.', { fields: FIELDS }),
   'agent.deleted': agent('An agent was deleted; its executions stay.'),
+  'workflow.created': workflow('A workflow was made.', { name: text() }),
+  'workflow.updated': workflow('A workflow was changed.', {
+    fields: FIELDS,
+    version: text('Int!, the current version since'),
+  }),
+  'workflow.skipped': workflow('A trigger of it came, and no run began.', {
+    trigger: text('ExecutionTrigger!'),
+    reason: text('String!, why, in words'),
+  }),
+  'workflow.deleted': workflow('A workflow was deleted; its executions stay.'),
   'execution.created': execution('Something was asked to run, and waits for its turn.'),
   ...EXECUTION_MOVES,
+  'notificationChannel.created': notificationChannel('A notification channel was made.', {
+    name: text(),
+    kind: text('NotificationChannelKind!'),
+  }),
+  'notificationChannel.updated': notificationChannel('A notification channel was changed.', { fields: FIELDS }),
+  'notificationChannel.deleted': notificationChannel('A notification channel was deleted, with its deliveries.'),
 } as const satisfies Record<string, EventDescription>;
 
 export type EventType = keyof typeof EVENT_TYPES;

@@ -17,6 +17,7 @@ import { createSessionWatch } from './session-watch.ts';
 import { createSharedExecution } from './shared-execution.ts';
 import { createResponseWatch } from './stall-watch.ts';
 import { createWebSocketEndpoint } from './web-socket.ts';
+import { isWebhook, receiveWebhook } from './webhook-receiver.ts';
 import { createGraphQLServer, GRAPHQL_PATH } from './yoga.ts';
 
 /** How long an answer that is under way may take when the server stops. */
@@ -100,6 +101,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     if (path === '/.well-known/jwks.json') {
       return sendText(response, 'application/json', JSON.stringify(await services.identity.jwks()));
     }
+    if (isWebhook(path)) return receiveWebhook(services, request, response, path);
     if (path !== GRAPHQL_PATH) {
       if (path === '/' && wantsGraphiQL(request)) return redirect(response, GRAPHQL_PATH);
       return refuse(

@@ -92,6 +92,22 @@ it('should follow redirects as browsers do, and keep secrets from other origins'
   await expect(open.send({ url: url() })).rejects.toThrow(`more than ${MAX_REDIRECTS} redirects`);
 });
 
+it('should hand over a redirect that it is not to follow', async () => {
+  answer = (_, response) => response.writeHead(302, { location: '/two' }).end();
+  expect(await open.send({ url: url('/one'), redirects: 'manual' })).toMatchObject({ status: 302 });
+  expect(asked).toHaveLength(1);
+});
+
+it('should connect for other protocols under the same rule', async () => {
+  const { port } = server.address() as AddressInfo;
+  const end = new AbortController();
+  const socket = await open.connect('127.0.0.1', port, end.signal);
+  expect(socket.remotePort).toBe(port);
+  socket.destroy();
+  for (const host of ['127.0.0.1', 'localhost', '10.0.0.1'])
+    await expect(new GuardedHttp().connect(host, port, end.signal)).rejects.toThrow('not one of the public internet');
+});
+
 it('should read no more than it is told to', async () => {
   answer = (_, response) => {
     const more = () => {

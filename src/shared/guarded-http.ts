@@ -1,6 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
-import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from 'request-filtering-agent';
+import net from 'node:net';
+import { AddressGuard, RefusedAddressError } from './address-guard.ts';
 
 export const MAX_REDIRECTS = 5;
 export const MAX_URL_LENGTH = 4_000;
@@ -25,6 +26,8 @@ export type GuardedRequest = {
   timeoutMs?: number;
   /** Of the answer's body; what is beyond is left out. */
   maxBytes?: number;
+  /** Absent: it follows redirects as browsers do. `manual`: the redirect is the answer. */
+  redirects?: 'manual';
   signal?: AbortSignal;
 };
 
@@ -50,18 +53,35 @@ export class HttpRequestError extends Error {
 }
 
 /**
- * Sends requests that users ask for to the public internet alone: loopback, private, link-local and all other special addresses are
- * refused, by whatever name, at each connection, redirects included. `allowed`: addresses that may be reached all the same.
+ * Sends requests that users ask for to the public internet alone: every other address is refused, by whatever name, at each
+ * connection, redirects included. `allowed`: addresses and networks that may be reached all the same.
  */
 export class GuardedHttp {
+  readonly #guard: AddressGuard;
   readonly #agents: Record<string, http.Agent>;
 
   constructor(allowed: readonly string[] = []) {
-    const options = { allowIPAddressList: [...allowed] };
-    this.#agents = {
-      'http:': new RequestFilteringHttpAgent(options),
-      'https:': new RequestFilteringHttpsAgent(options),
-    };
+    this.#guard = new AddressGuard(allowed);
+    const { lookup } = this.#guard;
+    this.#agents = { 'http:': new http.Agent({ lookup }), 'https:': new https.Agent({ lookup }) };
+  }
+
+  /** A connection for another protocol, under the same rule; the signal ends it. @throws {HttpRequestError} */
+  connect(host: string, port: number, signal: AbortSignal): Promise<net.Socket> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#guard.refusal(host);
+      if (refusal) return reject(failureOf(refusal));
+      const socket = net.connect({ host, port, lookup: this.#guard.lookup });
+      const end = () => socket.destroy();
+      signal.addEventListener('abort', end);
+      if (signal.aborted) end();
+      socket.on('error', (error) => reject(failureOf(error)));
+      socket.once('connect', () => resolve(socket));
+      socket.once('close', () => {
+        signal.removeEventListener('abort', end);
+        reject(new HttpRequestError('the connection was ended', true));
+      });
+    });
   }
 
   /** @throws {HttpRequestError} where there is no answer, whatever its status; the signal's reason where that aborted */
@@ -84,7 +104,8 @@ export class GuardedHttp {
       const url = checkedUrl(current.url);
       const answer = await this.#once(url, current, signal);
       const { location } = answer.headers;
-      if (!REDIRECTS.includes(answer.status) || location === undefined) return answer;
+      const isFollowed = request.redirects !== 'manual' && REDIRECTS.includes(answer.status);
+      if (!isFollowed || location === undefined) return answer;
       if (redirects === MAX_REDIRECTS) throw new HttpRequestError(`more than ${MAX_REDIRECTS} redirects`, false);
       current = redirected(current, answer.status, url, location);
     }
@@ -98,6 +119,8 @@ export class GuardedHttp {
     return new Promise((resolve, reject) => {
       const { request } = url.protocol === 'https:' ? https : http;
       const fail = (error: Error) => reject(failureOf(error));
+      const refusal = this.#guard.refusal(url.hostname.replace(/^\[|\]$/g, ''));
+      if (refusal) return fail(refusal);
       const sent = request(url, { method, headers, agent: this.#agents[url.protocol], signal }, (response) => {
         const chunks: Buffer[] = [];
         let length = 0;
@@ -166,7 +189,7 @@ function headersOf({ headers }: http.IncomingMessage): Record<string, string> {
 }
 
 function failureOf(error: Error & { code?: string }): HttpRequestError {
-  if (/is not allowed/.test(error.message)) {
+  if (error instanceof RefusedAddressError) {
     return new HttpRequestError('the address is not one of the public internet: it may not be asked', false, error);
   }
   const isUnknown = error.code === 'ENOTFOUND';

@@ -26,6 +26,8 @@ const VALID: Record<string, (own: TenantObjects) => Variables> = {
   'Query.deployment': (own) => ({ id: own.Deployment }),
   'Query.deployments': (own) => ({ organizationId: own.Organization, filter: placeOf(own) }),
   'Query.agent': (own) => ({ id: own.Agent }),
+  'Query.execution': (own) => ({ id: own.Execution }),
+  'Query.executions': (own) => ({ organizationId: own.Organization, agentId: own.Agent }),
   'Query.agentTemplate': (own) => ({ organizationId: own.Organization, slug: 'reviewer' }),
   'Query.stackValidate': (own) => ({ input: { organizationId: own.Organization, ...placeOf(own) } }),
   'Organization.stacks': (own) => ({ filter: { environmentId: own.Environment } }),
@@ -60,6 +62,24 @@ const VALID: Record<string, (own: TenantObjects) => Variables> = {
   'Mutation.agentCreate': (own) => ({ input: { organizationId: own.Organization, name: 'next' } }),
   'Mutation.agentUpdate': (own) => ({ input: { agentId: own.Agent, name: 'New name' } }),
   'Mutation.agentDelete': (own) => ({ input: { agentId: own.Agent } }),
+  'Mutation.agentExecute': (own) => ({ input: { agentId: own.Agent, input: 'hello' } }),
+  'Mutation.executionCancel': (own) => ({ input: { executionId: own.Execution } }),
+  'Mutation.executionRetry': (own) => ({ input: { executionId: own.Execution } }),
+  'Mutation.executionApprove': (own) => ({ input: { executionId: own.Execution, step: 'turn1', approved: true } }),
+  'Query.notificationChannel': (own) => ({ id: own.NotificationChannel }),
+  'Mutation.notificationChannelCreate': (own) => ({
+    input: {
+      organizationId: own.Organization,
+      name: 'next',
+      configuration: { slack: { url: 'https://hooks.example.com/next' } },
+    },
+  }),
+  'Mutation.notificationChannelUpdate': (own) => ({
+    input: { notificationChannelId: own.NotificationChannel, name: 'New name' },
+  }),
+  'Mutation.notificationChannelDelete': (own) => ({ input: { notificationChannelId: own.NotificationChannel } }),
+  'Mutation.notificationChannelTest': (own) => ({ input: { notificationChannelId: own.NotificationChannel } }),
+  'Mutation.notificationDeliveryRetry': (own) => ({ input: { notificationDeliveryId: own.NotificationDelivery } }),
   'Mutation.deploymentPlan': (own) => ({ input: placeOf(own) }),
   'Mutation.deploymentCreate': (own) => ({ input: placeOf(own) }),
   'Mutation.deploymentCancel': (own) => ({ input: { deploymentId: own.Deployment } }),
@@ -71,6 +91,8 @@ const VALID: Record<string, (own: TenantObjects) => Variables> = {
   'Subscription.deploymentLogs': (own) => ({ deploymentId: own.Deployment }),
   'Subscription.deploymentStatus': (own) => ({ deploymentId: own.Deployment }),
   'Subscription.serviceStats': (own) => ({ deploymentId: own.Deployment }),
+  'Subscription.executionStatus': (own) => ({ executionId: own.Execution }),
+  'Subscription.executionOutput': (own) => ({ executionId: own.Execution }),
   'Subscription.deploymentsChanged': (own) => ({
     organizationId: own.Organization,
     environmentId: own.Environment,
@@ -94,11 +116,18 @@ const TYPES: Record<string, string> = {
   planId: 'DeploymentPlan',
   agentId: 'Agent',
   agentTemplateId: 'AgentTemplate',
+  executionId: 'Execution',
+  continueFrom: 'Execution',
+  notificationChannelId: 'NotificationChannel',
+  notificationDeliveryId: 'NotificationDelivery',
   userId: 'User',
+  createdById: 'User',
   sessionId: 'Session',
   invitationId: 'Invitation',
 };
 const NODE_TYPES = schema.getPossibleTypes(schema.getType('Node') as never).map(({ name }) => name);
+/** Arguments that only narrow a list. */
+const FILTERS = new Set(['agentId', 'createdById']);
 /** What a superadmin does in any organization: none is foreign to them. */
 const BY_SUPERADMIN = new Set(['Mutation.organizationRuntimesUpdate']);
 
@@ -213,7 +242,7 @@ function nothingThere(field: IdField, path: string[]): unknown {
   if (/Result$/.test(String(returns.getFields!()[name]!.type))) return { ...isNothing, data: { [name]: notFound } };
   const empty = { totalCount: 0, nodes: [] };
   if (owner !== 'Query') return { ...isNothing, data: { node: { [name]: empty } } };
-  if (path.includes('filter')) return { ...isNothing, data: { [name]: empty } };
+  if (path.includes('filter') || FILTERS.has(path.join('.'))) return { ...isNothing, data: { [name]: empty } };
   return { ...isNothing, data: { [name]: name === 'nodes' ? [null] : null } };
 }
 

@@ -184,6 +184,7 @@ describe('a server', () => {
         runtimeDirectory: tmpdir(),
         allowedHosts: [],
         corsOrigins: [],
+        allowedAddresses: [],
         logRetentionDays: 30,
         logLinesPerSecond: 0,
         ingressImage: 'haproxy:local',

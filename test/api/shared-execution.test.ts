@@ -4,6 +4,7 @@ import { schema } from '../../src/graphql/schema.ts';
 import { isViewerIndependent, selectsOnlyShared } from '../../src/graphql/viewer-independence.ts';
 import { encodeEventCursor } from '../../src/realtime/cursor.ts';
 import { decodeIdOf } from '../../src/shared/global-id.ts';
+import { newId } from '../../src/shared/ids.ts';
 import { type Heard, listen, openEventStream, type SocketClient } from '../support/api-clients.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { addBystander, type Bystander } from '../support/bystander.ts';
@@ -19,6 +20,8 @@ let bystander: Bystander;
 let live: string;
 /** Over, so that nothing is added to its log. */
 let over: string;
+/** Over too, with a turn and a call that a person had to approve. */
+let execution: string;
 const clients: SocketClient[] = [];
 beforeAll(async () => {
   app = await startApp();
@@ -27,6 +30,7 @@ beforeAll(async () => {
   live = (await acme.deployNew(stack(ticking('web', 'good')))).id;
   over = (await acme.deployNew(stack(ticking('web', 'good'), service('job', 'echo done', 'restart: "no"')))).id;
   await acme.stop(over);
+  execution = await endedExecution();
 });
 
 afterAll(async () => {
@@ -40,6 +44,21 @@ const member = async (role: 'VIEWER' | 'DEVELOPER' | 'ADMIN') => {
   clients.push(client);
   return { ...made, client };
 };
+
+async function endedExecution(): Promise<string> {
+  const { organizationId, app: at } = acme;
+  const agent = { organizationId, name: 'echo', model: 'builtin/echo' };
+  const { id: agentId } = await acme.mutate('agentCreate', 'Agent { id }', agent);
+  const { id } = await acme.mutate('agentExecute', 'Execution { id }', { agentId, input: 'say it again' });
+  const read = () => acme.ask('query ($id: ID!) { execution(id: $id) { status } }', { id });
+  await eventually('it has ended', async () => (await read()).execution.status === 'COMPLETED');
+  const asked = { kind: 'tool', state: 'SUCCEEDED', approval: { message: 'May I?', role: 'DEVELOPER' } } as const;
+  const executionId = decodeIdOf('Execution', id)!;
+  await at.database.prisma.executionStep.create({
+    data: { ...asked, id: newId(), executionId, key: 'turn1.call1', position: 2, dependsOn: ['turn1'], output: [1] },
+  });
+  return id;
+}
 
 /** Every field of a type that is marked, and of those that it leads to. */
 function markedFields(type: GraphQLObjectType, above: readonly string[] = []): string {
@@ -60,6 +79,8 @@ const ARGUMENTS: Record<string, string> = {
   deploymentStatus: 'deploymentId: $deployment',
   deploymentsChanged: 'organizationId: $organization, after: $after',
   events: 'organizationId: $organization, after: $after',
+  executionOutput: 'executionId: $execution',
+  executionStatus: 'executionId: $execution',
   serviceStats: 'deploymentId: $deployment',
 };
 
@@ -76,10 +97,11 @@ describe('fields that are marked as the same for all of a role', () => {
     const asked = ARGUMENTS[field]!;
     const variables = {
       deployment: over,
+      execution,
       organization: acme.organizationId,
       after: encodeEventCursor(decodeIdOf('Organization', acme.organizationId)!, 0),
     };
-    const declared = Object.entries({ deployment: 'ID!', organization: 'ID!', after: 'String' })
+    const declared = Object.entries({ deployment: 'ID!', execution: 'ID!', organization: 'ID!', after: 'String' })
       .filter(([name]) => asked.includes(`$${name}`))
       .map(([name, type]) => `$${name}: ${type}`);
     const document = `subscription (${declared.join(', ')}) { ${field}(${asked}) { ${markedOf(field)} } }`;
@@ -96,7 +118,22 @@ describe('fields that are marked as the same for all of a role', () => {
     }
   });
 
+  it('should be the same for two members of each role: the steps of an execution', async () => {
+    const of = (type: string) => markedFields(schema.getType(type) as GraphQLObjectType);
+    const document = `query ($id: ID!) { execution(id: $id) { ${of('Execution')} steps { nodes { ${of('ExecutionStep')} } } } }`;
+    for (const type of ['ExecutionUsage', 'ExecutionApproval']) expect(document).toContain(of(type));
+    for (const role of ['VIEWER', 'DEVELOPER', 'ADMIN'] as const) {
+      const pair = await Promise.all([acme.addMember(role), acme.addMember(role)]);
+      const [one, other] = await Promise.all(pair.map((each) => each.ask(document, { id: execution })));
+      expect(one.execution.steps.nodes).toMatchObject([{ kind: 'turn' }, { approval: { role: 'DEVELOPER' } }]);
+      expect(one).toEqual(other);
+    }
+  });
+
   it.each([
+    ['{ executionOutput(executionId: "x") { chunks { sequence text } endCursor live } }', true],
+    ['{ executionStatus(executionId: "x") { status output usage { inputTokens } } }', true],
+    ['{ executionStatus(executionId: "x") { createdBy { __typename } } }', false],
     ['{ deploymentStatus(deploymentId: "x") { id status } }', true],
     ['{ deploymentStatus(deploymentId: "x") { id createdBy { __typename } } }', false],
     ['{ deploymentStatus(deploymentId: "x") { services { usage { name } } } }', false],

@@ -16,6 +16,8 @@ const OUTSIDE_TABLES = [
   'events',
   'event_heads',
   'execution_output',
+  'workflow_event_cursors',
+  'workflow_webhook_requests',
 ];
 const OUTSIDE_INDEXES = [
   'keys_one_fingerprint',
@@ -24,6 +26,10 @@ const OUTSIDE_INDEXES = [
   'instances_present',
   'executions_active',
   'executions_waiting',
+  'executions_one_at_a_time',
+  'executions_unfinished_children',
+  'execution_steps_waiting_for',
+  'notification_deliveries_pending',
 ];
 
 const CATALOG = `

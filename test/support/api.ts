@@ -2,17 +2,18 @@ import { randomBytes } from 'node:crypto';
 import type { Services } from '../../src/graphql/context.ts';
 import { schema } from '../../src/graphql/schema.ts';
 import { createModelCatalog } from '../../src/models/catalog.ts';
-import { createAgentServices } from '../../src/modules/agents/composition.ts';
 import { ReleaseStore } from '../../src/modules/deployments/release-store.ts';
 import { createDeployments } from '../../src/modules/deployments/service.ts';
 import { createEnvironments } from '../../src/modules/environments/service.ts';
 import { createEvents } from '../../src/modules/events/service.ts';
 import { createPasswordHasher } from '../../src/modules/identity/passwords.ts';
 import { createIdentityService, type IdentityOptions } from '../../src/modules/identity/service.ts';
+import { createNotifications } from '../../src/modules/notifications/service.ts';
 import { RightsWatch } from '../../src/modules/organizations/rights-watch.ts';
 import { createOrganizations } from '../../src/modules/organizations/service.ts';
 import type { ServiceDependencies } from '../../src/modules/services.ts';
 import { createStacks } from '../../src/modules/stacks/service.ts';
+import { createRunServices } from '../../src/modules/workflows/composition.ts';
 import { createEventTails } from '../../src/realtime/event-follower.ts';
 import { createPostgresBus } from '../../src/realtime/postgres-bus.ts';
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '../../src/server/http-server.ts';
@@ -183,14 +184,16 @@ function createServices(dependencies: ServiceDependencies, options: IdentityOpti
   });
   const catalog = createModelCatalog({ baseUrl: null, apiKey: null, defaultModel: null });
   const http = new GuardedHttp();
+  const notifications = createNotifications({ ...dependencies, access, http });
   return {
-    ...createAgentServices({ ...dependencies, access, catalog, http, deployments, stacks }),
+    ...createRunServices({ ...dependencies, access, catalog, http, deployments, stacks, notifier: notifications }),
     identity: createIdentityService(dependencies, options),
     organizations,
     environments,
     stacks,
     deployments,
     events: createEvents({ ...dependencies, access }),
+    notifications,
   };
 }
 

@@ -31,8 +31,8 @@ export type AskedRequest = {
 export class ModelServer implements AsyncDisposable {
   /** In the order in which they came. */
   readonly requests: AskedRequest[] = [];
-  /** What it says to the next requests; the last one stays. */
-  answers: Answer[] = [{ text: 'hello' }];
+  /** What it says to the next requests, by itself or by what it is asked; the last one stays. */
+  answers: (Answer | ((asked: AskedRequest['body']) => Answer))[] = [{ text: 'hello' }];
   readonly #server = createServer((request, response) => void this.#serve(request, response));
 
   static async start(): Promise<ModelServer> {
@@ -64,7 +64,8 @@ export class ModelServer implements AsyncDisposable {
     response.on('close', () => {
       asked.isCut = !response.writableFinished;
     });
-    const answer = this.answers.length > 1 ? this.answers.shift()! : this.answers[0]!;
+    const next = this.answers.length > 1 ? this.answers.shift()! : this.answers[0]!;
+    const answer = typeof next === 'function' ? next(asked.body) : next;
     if ('status' in answer) {
       if (answer.retryAfter !== undefined) response.setHeader('retry-after', answer.retryAfter);
       const error = { message: answer.message ?? 'no', type: 'error' };

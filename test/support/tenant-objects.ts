@@ -13,7 +13,10 @@ export type TenantObjects = Record<string, string> & {
   FormerDeployment: string;
 };
 
-/** A new organization of the user with one object of each kind. Nobody works on its host: its deployment is only said to be live. */
+/**
+ * A new organization of the user with one object of each kind. Nobody works on its host: its deployment is only said to be live, and its
+ * execution waits for its turn.
+ */
 export async function createTenantObjects(
   app: TestApp,
   superadmin: Deployer,
@@ -61,7 +64,21 @@ export async function createTenantObjects(
     organizationId,
     name: 'reviewer',
     templateSlug: 'reviewer',
+    model: 'builtin/echo',
   });
+  const execution = await inside.mutate('agentExecute', 'Execution { id }', { agentId: agent.id, input: 'hello' });
+  const { channel } = await inside.mutate(
+    'notificationChannelCreate',
+    'NotificationChannelCreated { channel { id } }',
+    {
+      organizationId,
+      name: 'nowhere',
+      configuration: { webhook: { url: 'http://127.0.0.1:9/' } },
+    },
+  );
+  const delivery = newId();
+  const failed = { key: delivery, status: 'FAILED' as const, eventType: 'notification.message', message: 'hello' };
+  await prisma.notificationDelivery.create({ data: { id: delivery, channelId: uuidOf(channel.id), ...failed } });
   const [user, member, session, plan] = [newId(), newId(), newId(), newId()];
   const name = `member-${user}`;
   await prisma.user.create({
@@ -104,6 +121,9 @@ export async function createTenantObjects(
     DeploymentPlan: encodeGlobalId('DeploymentPlan', plan),
     AgentTemplate: template.id,
     Agent: agent.id,
+    Execution: execution.id,
+    NotificationChannel: channel.id,
+    NotificationDelivery: encodeGlobalId('NotificationDelivery', delivery),
     Event: encodeGlobalId('Event', told.rows[0]!.id),
   };
 }

@@ -8,6 +8,7 @@ import { createAgents } from '../../src/modules/agents/service.ts';
 import { createEnvironments } from '../../src/modules/environments/service.ts';
 import { createEvents } from '../../src/modules/events/service.ts';
 import { createIdentityService } from '../../src/modules/identity/service.ts';
+import { createNotifications } from '../../src/modules/notifications/service.ts';
 import { RightsWatch } from '../../src/modules/organizations/rights-watch.ts';
 import { createOrganizations } from '../../src/modules/organizations/service.ts';
 import type { Caller, ServiceDependencies } from '../../src/modules/services.ts';
@@ -18,6 +19,7 @@ import { systemClock } from '../../src/shared/clock.ts';
 import { createKeyring } from '../../src/shared/crypto.ts';
 import { ExpectedError } from '../../src/shared/errors.ts';
 import { encodeGlobalId } from '../../src/shared/global-id.ts';
+import { GuardedHttp } from '../../src/shared/guarded-http.ts';
 import { newId } from '../../src/shared/ids.ts';
 import { createLogger } from '../../src/shared/logger.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -36,7 +38,10 @@ export type Tenant = {
   viewer: Caller;
 };
 
-type TenantServices = Pick<Services, 'identity' | 'organizations' | 'environments' | 'stacks' | 'agents' | 'events'>;
+type TenantServices = Pick<
+  Services,
+  'identity' | 'organizations' | 'environments' | 'stacks' | 'agents' | 'events' | 'notifications'
+>;
 
 /** Two organizations with a member of each role, on a database of their own, asked through the public schema. */
 export type Tenants = AsyncDisposable & {
@@ -92,7 +97,8 @@ export async function createTenants(options: { processRuntime?: boolean } = {}):
     const catalog = createModelCatalog({ baseUrl: null, apiKey: null, defaultModel: null });
     const agents = createAgents({ ...dependencies, access, catalog });
     const events = createEvents({ ...dependencies, access });
-    const services: TenantServices = { identity, organizations, environments, stacks, agents, events };
+    const notifications = createNotifications({ ...dependencies, access, http: new GuardedHttp() });
+    const services: TenantServices = { identity, organizations, environments, stacks, agents, events, notifications };
     return { dependencies, services };
   };
   const { dependencies, services } = await createServices();

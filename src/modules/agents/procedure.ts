@@ -52,6 +52,10 @@ export function createAgentProcedure(deps: AgentProcedureDependencies): Procedur
       // A model that is told of a failed call decides by itself whether to repeat it.
       return kind === 'turn' ? configurationOf(definition).retry : { attempts: 1, delaySeconds: 0, factor: 1 };
     },
+    repeatedFrom(_definition, steps, from) {
+      const first = steps.find(({ key, state }) => (from === null ? state !== 'SUCCEEDED' : key === from));
+      return new Set(steps.filter(({ position }) => first && position >= first.position).map(({ key }) => key));
+    },
     async perform(work) {
       if (work.step.kind === 'turn') return takeTurn(deps, work);
       const call = work.step.input as CallInput;

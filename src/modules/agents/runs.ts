@@ -1,10 +1,10 @@
-import type { Prisma } from '../../db/client.ts';
-import type { Agent, Execution } from '../../db/generated/prisma/client.ts';
+import type { Prisma, Transaction } from '../../db/client.ts';
+import type { Execution } from '../../db/generated/prisma/client.ts';
 import type { ModelCatalog } from '../../models/catalog.ts';
 import { ConflictError, NotFoundError, QuotaExceededError, ValidationError } from '../../shared/errors.ts';
 import { parseInput } from '../../shared/validation.ts';
 import { change } from '../change.ts';
-import { addExecution } from '../executions/requests.ts';
+import { addExecution, type NewExecution, requireRoom } from '../executions/requests.ts';
 import type { Executions } from '../executions/service.ts';
 import { forgottenEntity, remember } from '../idempotency.ts';
 import type { Access } from '../organizations/access.ts';
@@ -13,9 +13,6 @@ import { readBudget } from '../token-budget.ts';
 import type { AgentConfiguration } from './configuration.ts';
 import { type AgentExecuteInput, agentExecuteInput } from './inputs.ts';
 import type { AgentDefinition } from './procedure.ts';
-
-/** Executions of an organization that are not over. */
-export const MAX_OPEN_EXECUTIONS = 10_000;
 
 export type AgentRunDependencies = Pick<ServiceDependencies, 'prisma' | 'pool' | 'keyring'> & {
   access: Access;
@@ -57,37 +54,10 @@ export function createAgentRuns({
           input: { ...values, agentId, continueFrom },
         };
         return remember(tx, keyring, request, async (executionId) => {
-          // Deleting the agent waits for this transaction.
-          const [agent] = await tx.$queryRaw<
-            Pick<Agent, 'id'>[]
-          >`select id from agents where id = ${agentId}::uuid for key share`;
-          const found = agent && (await tx.agent.findUnique({ where: { id: agentId } }));
-          if (!found) throw new NotFoundError('agent');
-          const problem = catalog.problemOf(found.model);
-          if (problem !== null) throw new ConflictError(problem);
-          const open = await tx.execution.count({ where: { organizationId, finishedAt: null } });
-          if (open >= MAX_OPEN_EXECUTIONS)
-            throw new QuotaExceededError(
-              'executions that are not over',
-              MAX_OPEN_EXECUTIONS,
-              open,
-              'cancel some, or wait',
-            );
-          if (continueFrom !== undefined) await requireContinuable(tx, agentId, continueFrom);
-          const configuration = found.configuration as AgentConfiguration;
-          const { name, model, systemPrompt } = found;
-          const definition: AgentDefinition = { name, model, systemPrompt, configuration };
-          await addExecution(
-            tx,
-            {
-              ...{ id: executionId, organizationId, kind: 'AGENT', agentId, input: values.input },
-              definition: definition as Prisma.InputJsonObject,
-              continuesId: continueFrom ?? null,
-              createdById: caller!.userId,
-              timeoutSeconds: configuration.timeoutSeconds,
-            },
-            record,
-          );
+          await beginAgentRun(tx, catalog, record, {
+            ...{ id: executionId, organizationId, agentId, input: values.input, createdById: caller!.userId },
+            continuesId: continueFrom,
+          });
         });
       });
       const made = await executions.find(caller, id);
@@ -95,6 +65,46 @@ export function createAgentRuns({
       return made;
     },
   };
+}
+
+export type AgentRun = Pick<NewExecution, 'organizationId' | 'createdById' | 'parentId' | 'parentStep' | 'trigger'> & {
+  id: string;
+  agentId: string;
+  input: string;
+  /** Absent: a conversation of its own; null: an id that cannot be one. */
+  continuesId?: string | null;
+  /** Instead of the agent's own. */
+  outputSchema?: Record<string, unknown>;
+};
+
+/** In a transaction: an execution of the agent as it is now. @throws {NotFoundError | ConflictError | ValidationError | QuotaExceededError} */
+export async function beginAgentRun(
+  tx: Transaction,
+  catalog: ModelCatalog,
+  record: Parameters<typeof addExecution>[2],
+  { agentId, input, continuesId, outputSchema, ...run }: AgentRun,
+): Promise<void> {
+  const { organizationId } = run;
+  // Deleting the agent waits for this transaction.
+  await tx.$queryRaw`select 1 from agents where id = ${agentId}::uuid for key share`;
+  const agent = await tx.agent.findFirst({ where: { id: agentId, organizationId } });
+  if (!agent) throw new NotFoundError('agent');
+  const { name, model, systemPrompt } = agent;
+  const problem = catalog.problemOf(model);
+  if (problem !== null) throw new ConflictError(problem);
+  await requireRoom(tx, organizationId);
+  if (continuesId !== undefined) await requireContinuable(tx, agentId, continuesId);
+  const configuration = { ...(agent.configuration as AgentConfiguration), ...(outputSchema && { outputSchema }) };
+  const definition: AgentDefinition = { name, model, systemPrompt, configuration };
+  await addExecution(
+    tx,
+    {
+      ...{ ...run, kind: 'AGENT', agentId, input, continuesId: continuesId ?? null },
+      definition: definition as Prisma.InputJsonObject,
+      timeoutSeconds: configuration.timeoutSeconds,
+    },
+    record,
+  );
 }
 
 /** Null: an id that cannot be one. */

@@ -6,7 +6,7 @@ import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
 import { type GuardedHttp, HttpRequestError } from '../../shared/guarded-http.ts';
 import { parsePage } from '../../shared/pagination.ts';
 import type { Deployments } from '../deployments/service.ts';
-import { StepFailure, type StepWork } from '../executions/procedure.ts';
+import { effectKey, StepFailure, type StepWork } from '../executions/procedure.ts';
 import type { Access } from '../organizations/access.ts';
 import type { Caller } from '../services.ts';
 import type { Stacks } from '../stacks/service.ts';
@@ -152,7 +152,7 @@ export function createToolBox(deps: ToolDependencies): ToolBox {
       const context = {
         ...principals,
         organizationId: execution.organizationId,
-        key: `${execution.id}:${step.key}`,
+        key: effectKey(execution, step),
         signal,
       };
       try {

@@ -1,9 +1,10 @@
 import type { ModelCatalog } from '../../models/catalog.ts';
 import type { GuardedHttp } from '../../shared/guarded-http.ts';
 import type { Deployments } from '../deployments/service.ts';
+import { principalsOf } from '../executions/principals.ts';
 import { type Procedure, StepFailure, type StepWork } from '../executions/procedure.ts';
 import type { Access } from '../organizations/access.ts';
-import type { Caller, ServiceDependencies } from '../services.ts';
+import type { ServiceDependencies } from '../services.ts';
 import type { Stacks } from '../stacks/service.ts';
 import { readBudget } from '../token-budget.ts';
 import { openCredential } from './credential.ts';
@@ -33,9 +34,7 @@ export function createAgentWork(deps: AgentWorkDependencies): Procedure {
     tools: createToolBox({
       ...deps,
       async principalsOf(work) {
-        const maker = asCaller((await agentOf(work)).createdById, 'whoever made the agent is gone');
-        const beginner = asCaller(work.execution.createdById, 'whoever began the execution is gone');
-        return { maker, all: maker.userId === beginner.userId ? [maker] : [maker, beginner] };
+        return principalsOf(work.execution, (await agentOf(work)).createdById);
       },
     }),
     async modelOf(execution, { model }) {
@@ -49,10 +48,4 @@ export function createAgentWork(deps: AgentWorkDependencies): Procedure {
         throw new StepFailure(`the organization has used up the ${limit} tokens of this month (monthlyTokenBudget)`);
     },
   });
-}
-
-/** For tools, which never act as a superadmin. */
-function asCaller(userId: string | null, otherwise: string): Caller {
-  if (userId === null) throw new StepFailure(`${otherwise}: its tools may do nothing`);
-  return { userId, sessionId: '', isSuperadmin: false };
 }

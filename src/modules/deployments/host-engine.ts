@@ -3,8 +3,6 @@ import { launchEngine, shutdownEngine } from '../../engine/durable.ts';
 import { HostLease, type Lease } from '../../engine/host-lease.ts';
 import type { Runtime } from '../../runtimes/runtime.ts';
 import type { Keyring } from '../../shared/crypto.ts';
-import type { ExecutionRow, Procedure } from '../executions/procedure.ts';
-import { ExecutionWorker } from '../executions/worker.ts';
 import { ContainerEngines, type EngineDriver } from './container-engines.ts';
 import { HostWorker, type HostWorkerDependencies } from './host-worker.ts';
 import { stepHosts } from './workflow.ts';
@@ -16,12 +14,15 @@ export type HostEngineOptions = Omit<HostWorkerDependencies, 'runtime' | 'recove
   /** What runs processes on this host; null: nothing does, and only container engines are worked for. */
   runtime: Runtime | null;
   loadDriver: () => Promise<EngineDriver>;
-  /** How executions are carried out. */
-  procedureOf(execution: ExecutionRow): Procedure;
+  /** What else the holder of the lease does. */
+  beside(held: Lease): LeaseWorker[];
   instanceId: string;
   bootId: string;
   runtimeDirectory: string;
 };
+
+/** Works from its start to its end; what it leaves half done whoever comes next goes on with. */
+export type LeaseWorker = { start(): void; close(): Promise<void> };
 
 export type HostEngine = {
   /** Resolves once this process holds its host's lease and works, or another one does. */
@@ -42,7 +43,7 @@ export function createHostEngine(options: HostEngineOptions): HostEngine {
   const { pool, log, connection, hostId, runtime, instanceId, bootId, runtimeDirectory } = options;
   const engines = new ContainerEngines(options);
   let worker: HostWorker | null = null;
-  let executions: ExecutionWorker | null = null;
+  let beside: LeaseWorker[] = [];
   const lease = new HostLease({
     pool,
     hostId,
@@ -57,13 +58,13 @@ export function createHostEngine(options: HostEngineOptions): HostEngine {
       // The engine's name for this host's work: whoever holds the lease takes up what the former holder left.
       await launchEngine(connection, hostId, log);
       worker?.run();
-      executions = new ExecutionWorker(options, held);
-      executions.start();
+      beside = options.beside(held);
+      for (const each of beside) each.start();
       engines.start();
     },
     async onLost() {
-      await executions?.close();
-      executions = null;
+      await Promise.all(beside.map((each) => each.close()));
+      beside = [];
       await engines.close();
       await worker?.close();
       worker = null;

@@ -37,6 +37,8 @@ export type DeploymentCreateInput = {
   watchSeconds?: number | null;
   /** Absent: no plan; null: an id that cannot be one. */
   planId?: string | null;
+  /** What asks for it; absent: a person. */
+  trigger?: 'WORKFLOW';
   idempotencyKey?: string | null;
 };
 export type DeploymentPlanInput = Pick<

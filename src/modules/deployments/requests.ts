@@ -70,7 +70,7 @@ export function createRequests(deps: RequestDependencies): Requests {
           if (plan) requireAgreement(values, { stackVersion: plan.stackVersion.number, strategy: plan.strategy });
           return {
             stackVersionId: (plan?.stackVersion ?? version)!.id,
-            trigger: 'MANUAL',
+            trigger: input.trigger ?? 'MANUAL',
             strategy: plan?.strategy ?? values.strategy ?? 'RECREATE',
             autoRollback: values.autoRollback ?? true,
             healthTimeoutSeconds: values.healthTimeoutSeconds ?? DEFAULT_HEALTH_TIMEOUT_SECONDS,

@@ -54,10 +54,11 @@ describe('typesNamed', () => {
 });
 
 describe('who is told', () => {
-  it('should be every member, and of invitations admins alone', () => {
+  it('should be every member, of notification channels developers, and of invitations admins alone', () => {
     const hidden = ALL_EVENT_TYPES.filter((type) => !mayRead('DEVELOPER', type));
     expect(hidden).toEqual(['invitation.created', 'invitation.revoked']);
-    expect(ALL_EVENT_TYPES.filter((type) => !mayRead('VIEWER', type))).toEqual(hidden);
+    const hiddenFromViewers = ALL_EVENT_TYPES.filter((type) => !mayRead('VIEWER', type));
+    expect(hiddenFromViewers).toEqual([...hidden, ...typesNamed(['notificationChannel.*'])]);
     expect(ALL_EVENT_TYPES.filter((type) => !mayRead('ADMIN', type))).toEqual([]);
     expect(hidden.map(leastRoleFor)).toEqual(['ADMIN', 'ADMIN']);
   });

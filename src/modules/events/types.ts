@@ -25,9 +25,7 @@ export function typesNamed(names: readonly string[] | null | undefined): readonl
   if (names == null) return ALL_EVENT_TYPES;
   if (names.length === 0) throw new BadRequestError('"types" is empty: name at least one, or leave it out for all');
   if (names.length > MAX_TYPES) throw new BadRequestError(`"types" has ${MAX_TYPES} entries at most`);
-  const matches = names.map((name) =>
-    ALL_EVENT_TYPES.filter((type) => type === name || `${subjectOf(type)}.*` === name),
-  );
+  const matches = names.map((name) => ALL_EVENT_TYPES.filter((type) => isNamed(type, name)));
   const unknown = names.filter((_name, index) => matches[index]!.length === 0);
   if (unknown.length > 0) {
     const subjects = [...new Set(ALL_EVENT_TYPES.map(subjectOf))].map((subject) => `${subject}.*`);
@@ -39,18 +37,27 @@ export function typesNamed(names: readonly string[] | null | undefined): readonl
   return [...new Set(matches.flat())];
 }
 
+/** Whether a name is a type, or all of a subject: what `typesNamed` takes. */
+export function namesEvents(name: string): boolean {
+  return ALL_EVENT_TYPES.some((type) => isNamed(type, name));
+}
+
+function isNamed(type: EventType, name: string): boolean {
+  return type === name || `${subjectOf(type)}.*` === name;
+}
+
 function subjectOf(type: string): string {
   return type.slice(0, type.indexOf('.'));
 }
 
 /** The global ID of what an event is about; null where it is about nothing that has one. */
-export function subjectIdOf({ type, subjectId }: StoredEvent): string | null {
+export function subjectIdOf({ type, subjectId }: Pick<StoredEvent, 'type' | 'subjectId'>): string | null {
   const subject = describeEvent(type)?.subject;
   return subject && subjectId ? encodeGlobalId(subject, subjectId) : null;
 }
 
 /** An event's data as clients read it: what is documented of it, objects by their global IDs. */
-export function dataOf({ type, data }: StoredEvent): Record<string, unknown> {
+export function dataOf({ type, data }: Pick<StoredEvent, 'type' | 'data'>): Record<string, unknown> {
   const told = Object.entries(describeEvent(type)?.data ?? {}).flatMap(([name, { idOf }]) => {
     const value = data[name];
     if (value === undefined) return [];

@@ -9,18 +9,19 @@ import {
   type ExecutionRow,
   type Procedure,
   pauseAfter,
-  type StepFailure,
+  StepFailure,
   type StepOrder,
   type StepRow,
 } from './procedure.ts';
 import { isFinal, isOver } from './state.ts';
 
-/** What is to be tried again so soon is kept in hand; whatever waits longer is let go of. */
+/** What goes on so soon is kept in hand; whatever waits longer is let go of. */
 const KEEP_IN_HAND_MS = 5 * SECOND_MS;
 
 /** How a step that was under way has ended. */
 export type Ended = { key: string; attempt: number } & (
   | { result: 'succeeded'; output: unknown; usage?: TokenUsage }
+  | { result: 'waiting'; wakeAt?: Date }
   | { result: 'failed'; failure: StepFailure }
   /** It was told to stop, and did. */
   | { result: 'stopped' }
@@ -62,7 +63,7 @@ export async function advance(
 type Settled = { move: Move; begun: StepRow[]; lookInMs: number | null };
 
 /** The steps of an execution while it is decided what becomes of them. */
-class Board {
+export class Board {
   readonly #execution: ExecutionRow;
   readonly #procedure: Procedure;
   readonly #steps: Map<string, StepRow>;
@@ -93,18 +94,8 @@ class Board {
     this.usage.outputTokens += usage?.outputTokens ?? 0;
     if (ended.result === 'succeeded') this.#set(step, { state: 'SUCCEEDED', output: ended.output, error: null });
     else if (ended.result === 'stopped') this.#set(step, { state: 'CANCELLED' });
-    else {
-      const { failure } = ended;
-      const pause = pauseAfter(this.#procedure.retryOf(this.#execution, step), step.attempt, failure);
-      if (pause === null) this.#set(step, { state: 'FAILED', error: failure.message });
-      else
-        this.#set(step, {
-          state: 'RETRYING',
-          error: failure.message,
-          wakeAt: this.#execution.now + pause,
-          isDue: pause === 0,
-        });
-    }
+    else if (ended.result === 'waiting') this.#set(step, { state: 'WAITING', wakeAt: ended.wakeAt?.getTime() ?? null });
+    else this.#fail(step, ended.failure);
   }
 
   settle(inHand: ReadonlySet<string>): Settled {
@@ -114,12 +105,17 @@ class Board {
       ({ key, state, isDue }) => (state === 'RUNNING' && !inHand.has(key)) || (state === 'RETRYING' && isDue),
     );
     const conclusion = this.#decide(begun);
+    if (conclusion) return { move: this.#conclude(conclusion), begun: [], lookInMs: null };
     for (const step of begun)
       this.#set(step, { state: 'RUNNING', attempt: step.attempt + 1, wakeAt: null, isDue: false });
-    if (conclusion?.status === 'COMPLETED')
-      return { move: { to: 'COMPLETED', output: conclusion.output }, begun, lookInMs: null };
-    if (conclusion) return { move: { to: 'FAILED', reason: conclusion.reason }, begun, lookInMs: null };
     return { ...this.#wait(), begun: begun.map(({ key }) => this.#steps.get(key)!) };
+  }
+
+  /** Whatever is still open goes no further. */
+  #conclude(conclusion: Conclusion): Move {
+    for (const step of this.steps) if (!isOver(step.state)) this.#set(step, { state: 'CANCELLED' });
+    if (conclusion.status === 'COMPLETED') return { to: 'COMPLETED', output: conclusion.output };
+    return { to: 'FAILED', reason: conclusion.reason };
   }
 
   /** What ends a step at once may bring about the next. */
@@ -156,7 +152,7 @@ class Board {
     const wakeAt = times.length > 0 ? Math.min(...times) : null;
     const lookInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.#execution.now);
     const isRunning = open.some(({ state }) => state === 'RUNNING');
-    const isSoon = lookInMs !== null && lookInMs <= KEEP_IN_HAND_MS && open.some(({ state }) => state === 'RETRYING');
+    const isSoon = lookInMs !== null && lookInMs <= KEEP_IN_HAND_MS;
     return {
       move: isRunning || isSoon ? { to: 'RUNNING' } : { to: 'WAITING', reason: reasonOf(open), wakeAt },
       lookInMs,
@@ -165,18 +161,35 @@ class Board {
 
   #order(order: StepOrder): StepRow {
     const known = this.#steps.get(order.key);
+    // A procedure that has it wrong would be asked again and again.
+    if (known && isOver(known.state)) throw new Error(`${known.key} is ${known.state}: nothing becomes of it any more`);
     const position = Math.max(0, ...this.steps.map((step) => step.position)) + 1;
     const { key, kind, dependsOn = [], input = null, state } = order;
     const fresh: StepRow = {
-      ...{ position, key, kind, dependsOn, input, attempt: 0, output: null, error: null },
-      ...{ approval: null, wakeAt: null, isDue: false, state },
+      ...{ position, key, kind, dependsOn, input, attempt: 0, failures: 0, output: null, error: null },
+      ...{ approval: null, waitsFor: null, wakeAt: null, isDue: false, state },
     };
     const step = known ? { ...known, ...(order.input !== undefined && { input }) } : fresh;
     if (order.state === 'WAITING')
-      return this.#set(step, { state, approval: order.approval ?? null, wakeAt: order.wakeAt?.getTime() ?? null });
+      return this.#set(step, {
+        ...{ state, approval: order.approval ?? null, waitsFor: order.waitsFor ?? null },
+        wakeAt: order.wakeAt?.getTime() ?? null,
+      });
     if (order.state === 'SUCCEEDED') return this.#set(step, { state, output: order.output });
-    if (order.state === 'FAILED') return this.#set(step, { state, error: order.error });
+    if (order.state === 'FAILED') {
+      const { error, isTransient, output } = order;
+      return this.#fail(step, new StepFailure(error, { isTransient, output }));
+    }
     return this.#set(step, { state });
+  }
+
+  #fail(step: StepRow, failure: StepFailure): StepRow {
+    const { message: error, output } = failure;
+    const failures = step.failures + 1;
+    const pause = pauseAfter(this.#procedure.retryOf(this.#execution, step), step.attempt, failure);
+    if (pause === null) return this.#set(step, { state: 'FAILED', failures, error, output });
+    const wakeAt = this.#execution.now + pause;
+    return this.#set(step, { state: 'RETRYING', failures, error, output: null, wakeAt, isDue: pause === 0 });
   }
 
   #set(step: StepRow, change: Partial<StepRow>): StepRow {

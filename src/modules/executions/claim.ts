@@ -27,6 +27,10 @@ export async function claimExecutions(pool: Pool, lease: Lease, limit: number): 
            where e.status in ('QUEUED', 'RUNNING', 'CANCELLING')
              and (e.host_id is null or (e.host_id = $1 and e.host_epoch < $2) or h.id is null
                   or (e.host_id <> $1 and (h.epoch > e.host_epoch or h.lease_expires_at is null or h.lease_expires_at < now())))
+             and (e.status <> 'QUEUED' or e.concurrency_key is null or not exists (
+               select 1 from executions o
+               where o.workflow_id = e.workflow_id and o.concurrency_key = e.concurrency_key and o.finished_at is null
+                 and (o.created_at, o.id) < (e.created_at, e.id)))
            order by e.created_at, e.id limit $3)
           union all
           (select e.id from executions e where e.status = 'WAITING' and e.wake_at <= now() order by e.wake_at limit $3)

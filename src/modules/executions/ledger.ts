@@ -13,6 +13,13 @@ export const EXECUTIONS_TOPIC = 'executions';
 /** Wakes whoever follows an execution's state. */
 export const executionTopic = (executionId: string): string => `execution:${executionId}`;
 
+/** How the execution ended that a step waits for; the step's output until that is decided about. */
+export type ChildEnd = { status: ExecutionStatus; reason: string | null; output: unknown };
+
+/** The key under which a step begins an execution; each failure that is tried again begins another. */
+export const childKey = ({ key, failures }: StepRow): string => (failures === 0 ? key : `${key}~${failures + 1}`);
+const stepOfChild = (key: string): string => key.replace(/~\d+$/, '');
+
 /** The execution is not this process's to work on any more: somebody else has it, or it was deleted. */
 export class ExecutionLostError extends Error {
   override name = 'ExecutionLostError';
@@ -22,40 +29,45 @@ export type Loaded = { execution: ExecutionRow; steps: StepRow[] };
 
 const COLUMNS = `
   e.id, e.organization_id as "organizationId", e.kind::text as kind, e.status::text as status, e.definition, e.input,
-  e.agent_id as "agentId", e.continues_id as "continuesId", e.created_by_id as "createdById",
+  e.agent_id as "agentId", e.continues_id as "continuesId", e.trigger::text as trigger, e.created_by_id as "createdById", e.parent_id as "parentId", e.parent_step as "parentStep",
+  extract(epoch from e.created_at)::float8 * 1000 as "createdAt",
   e.input_tokens as "inputTokens", e.output_tokens as "outputTokens", e.waiting_since is null and e.deadline_at < now() as "isLate",
   extract(epoch from now())::float8 * 1000 as now`;
 const STEPS = `
-  coalesce((select jsonb_agg(jsonb_build_object(
-      'position', s.position, 'key', s.key, 'kind', s.kind, 'state', s.state, 'attempt', s.attempt, 'dependsOn', s.depends_on,
-      'input', s.input, 'output', s.output, 'error', s.error, 'approval', s.approval,
-      'wakeAt', extract(epoch from s.wake_at) * 1000, 'isDue', coalesce(s.wake_at <= now(), false)) order by s.position)
-    from execution_steps s where s.execution_id = e.id), '[]') as steps`;
-
-type LoadedRow = ExecutionRow & { steps: StepRow[] };
+  coalesce(jsonb_agg(jsonb_build_object(
+      'position', s.position, 'key', s.key, 'kind', s.kind, 'state', s.state, 'attempt', s.attempt, 'failures', s.failures, 'dependsOn', s.depends_on,
+      'input', s.input, 'output', s.output, 'error', s.error, 'approval', s.approval, 'waitsFor', s.waits_for,
+      'wakeAt', extract(epoch from s.wake_at) * 1000, 'isDue', coalesce(s.wake_at <= now(), false)) order by s.position), '[]') as steps`;
 
 /** Holds the row of an execution that the lease's holder works on, and reads all of it. @throws {ExecutionLostError} */
 export async function lockExecution(client: PoolClient, lease: Lease, executionId: string): Promise<Loaded> {
-  const { rows } = await client.query<LoadedRow>({
+  const { rows } = await client.query<ExecutionRow>({
     name: 'lock-execution',
-    text: `select ${COLUMNS}, ${STEPS} from executions e
+    text: `select ${COLUMNS} from executions e
            where e.id = $1 and e.host_id = $2 and e.host_epoch = $3 and e.finished_at is null for no key update of e`,
     values: [executionId, lease.hostId, lease.epoch],
   });
   if (!rows[0]) throw new ExecutionLostError('somebody else works on the execution, or it is gone');
-  const { steps, ...execution } = rows[0];
-  return { execution, steps };
+  return { execution: rows[0], steps: await readSteps(client, executionId) };
 }
 
 /** Holds the row of any execution, and reads all of it; null: there is none. */
 export async function readExecution(client: Pick<Pool, 'query'>, executionId: string): Promise<Loaded | null> {
-  const { rows } = await client.query<LoadedRow>(
-    `select ${COLUMNS}, ${STEPS} from executions e where e.id = $1 for no key update of e`,
+  const { rows } = await client.query<ExecutionRow>(
+    `select ${COLUMNS} from executions e where e.id = $1 for no key update of e`,
     [executionId],
   );
-  if (!rows[0]) return null;
-  const { steps, ...execution } = rows[0];
-  return { execution, steps };
+  return rows[0] ? { execution: rows[0], steps: await readSteps(client, executionId) } : null;
+}
+
+/** Once the row is held, as a statement of its own: one that waits for a lock sees other tables as they were before it waited. */
+async function readSteps(client: Pick<Pool, 'query'>, executionId: string): Promise<StepRow[]> {
+  const { rows } = await client.query<{ steps: StepRow[] }>({
+    name: 'read-execution-steps',
+    text: `select ${STEPS} from execution_steps s where s.execution_id = $1`,
+    values: [executionId],
+  });
+  return rows[0]!.steps;
 }
 
 /** Writes steps as they are now: those of a new key come to be. */
@@ -65,15 +77,15 @@ export async function storeSteps(client: Pick<PoolClient, 'query'>, executionId:
   await client.query({
     name: 'store-execution-steps',
     text: `insert into execution_steps as s
-        (id, execution_id, position, key, kind, state, attempt, depends_on, input, output, error, approval, wake_at, started_at, finished_at)
-      select (g->>'id')::uuid, $1, (g->>'position')::int, g->>'key', g->>'kind', (g->>'state')::"ExecutionStepState", (g->>'attempt')::int,
+        (id, execution_id, position, key, kind, state, attempt, failures, depends_on, input, output, error, approval, waits_for, wake_at, started_at, finished_at)
+      select (g->>'id')::uuid, $1, (g->>'position')::int, g->>'key', g->>'kind', (g->>'state')::"ExecutionStepState", (g->>'attempt')::int, (g->>'failures')::int,
              array(select jsonb_array_elements_text(g->'dependsOn')), nullif(g->'input', 'null'), nullif(g->'output', 'null'), g->>'error',
-             nullif(g->'approval', 'null'), to_timestamp((g->>'wakeAt')::float8 / 1000),
+             nullif(g->'approval', 'null'), g->>'waitsFor', to_timestamp((g->>'wakeAt')::float8 / 1000),
              case when g->>'state' not in ('PENDING', 'SKIPPED') then now() end, case when (g->>'isOver')::bool then now() end
       from jsonb_array_elements($2::jsonb) g
       on conflict (execution_id, key) do update
-        set state = excluded.state, attempt = excluded.attempt, input = excluded.input, output = excluded.output, error = excluded.error,
-            approval = excluded.approval, wake_at = excluded.wake_at, finished_at = excluded.finished_at,
+        set state = excluded.state, attempt = excluded.attempt, failures = excluded.failures, input = excluded.input, output = excluded.output, error = excluded.error,
+            approval = excluded.approval, waits_for = excluded.waits_for, wake_at = excluded.wake_at, finished_at = excluded.finished_at,
             started_at = case when excluded.attempt > s.attempt or s.started_at is null then excluded.started_at else s.started_at end`,
     values: [executionId, storableJson(rows)],
   });
@@ -101,9 +113,10 @@ export type Move = {
 export async function storeMove(
   client: Pick<PoolClient, 'query'>,
   record: Recorder,
-  { id, organizationId, kind, status: previousStatus }: Pick<ExecutionRow, 'id' | 'organizationId' | 'kind' | 'status'>,
+  execution: Moved,
   { to, reason = null, output, wakeAt = null, usage, actor }: Move,
 ): Promise<void> {
+  const { id, organizationId, kind, status: previousStatus } = execution;
   const isLetGo = isFinal(to) || to === 'WAITING';
   await client.query({
     name: 'move-execution',
@@ -127,8 +140,28 @@ export async function storeMove(
   });
   record.wake(executionTopic(id));
   if (to !== previousStatus) record.event(movedEvent({ id, organizationId, kind }, previousStatus, to, reason, actor));
+  if (!isFinal(to)) return;
+  // Another one may have waited for its turn, or for this one's end.
+  record.wake(EXECUTIONS_TOPIC);
+  if (execution.parentId && execution.parentStep)
+    await tellParent(client, execution.parentId, execution.parentStep, { status: to, reason, output: output ?? null });
 }
 
+/** Whoever waits for its end finds it in the step's row. Rows are held in this order alone: a child, then its parent. */
+async function tellParent(
+  client: Pick<PoolClient, 'query'>,
+  parentId: string,
+  parentStep: string,
+  end: ChildEnd,
+): Promise<void> {
+  await client.query('update executions set wake_at = now() where id = $1 and finished_at is null', [parentId]);
+  await client.query(
+    `update execution_steps set output = $3 where execution_id = $1 and key = $2 and state in ('RUNNING', 'WAITING')`,
+    [parentId, stepOfChild(parentStep), storableJson(end)],
+  );
+}
+
+type Moved = Pick<ExecutionRow, 'id' | 'organizationId' | 'kind' | 'status' | 'parentId' | 'parentStep'>;
 type Subject = Pick<ExecutionRow, 'id' | 'organizationId' | 'kind'>;
 
 export function movedEvent(

@@ -10,11 +10,19 @@ import type { Caller, ServiceDependencies } from '../services.ts';
 const NEWEST_FIRST = orderBy('-created', { field: 'createdAt', direction: 'desc', type: 'date' });
 const BY_POSITION = orderBy('position', { field: 'position', direction: 'asc', type: 'number' });
 
+const TABLES = { agent: Prisma.sql`agents`, workflow: Prisma.sql`workflows` };
+const COLUMNS = {
+  organization: Prisma.sql`organization_id`,
+  agent: Prisma.sql`agent_id`,
+  workflow: Prisma.sql`workflow_id`,
+};
+
 /** An id that is null cannot be one: nothing matches it. */
 export type ExecutionFilter = {
   kind?: ExecutionKind | null;
   status?: ExecutionStatus[] | null;
   agentId?: string | null;
+  workflowId?: string | null;
   createdById?: string | null;
 };
 export type ExecutionListRequest = { filter?: ExecutionFilter; page: Page; query?: object };
@@ -24,10 +32,10 @@ export type ExecutionLists = {
   /** Null where it is absent or another tenant's. */
   find(caller: Caller | null, id: string, query?: object): Promise<Execution | null>;
   findMany(caller: Caller | null, ids: string[], query?: object): Promise<Execution[]>;
-  /** The same page of executions, the newest first, of each organization or agent that the caller reads, by its id. */
+  /** The same page of executions, the newest first, of each organization, agent or workflow that the caller reads, by its id. */
   pages(
     caller: Caller | null,
-    parent: 'organization' | 'agent',
+    parent: 'organization' | 'agent' | 'workflow',
     ids: string[],
     request: ExecutionListRequest,
   ): Promise<Map<string, Connection<Execution>>>;
@@ -49,9 +57,9 @@ export function createExecutionLists({ prisma, pool }: Pick<ServiceDependencies,
       return findRelatedPages(
         { prisma, pool },
         {
-          parents: parent === 'organization' ? membershipsSql(caller, ids) : readableAgents(caller, ids),
+          parents: parent === 'organization' ? membershipsSql(caller, ids) : readable(TABLES[parent], caller, ids),
           model: 'Execution' as const,
-          parentColumn: parent === 'organization' ? Prisma.sql`organization_id` : Prisma.sql`agent_id`,
+          parentColumn: COLUMNS[parent],
           condition: matches(filter ?? {}),
           order: NEWEST_FIRST,
           page,
@@ -77,18 +85,19 @@ export function createExecutionLists({ prisma, pool }: Pick<ServiceDependencies,
   };
 }
 
-function readableAgents(caller: Caller | null, ids: string[]): Prisma.Sql {
+function readable(table: Prisma.Sql, caller: Caller | null, ids: string[]): Prisma.Sql {
   return Prisma.sql`
-    select a.id from agents a
-    join organization_members m on m.organization_id = a.organization_id and m.user_id = ${requireCaller(caller).userId}::uuid
-    where a.id = any(${ids}::uuid[])`;
+    select p.id from ${table} p
+    join organization_members m on m.organization_id = p.organization_id and m.user_id = ${requireCaller(caller).userId}::uuid
+    where p.id = any(${ids}::uuid[])`;
 }
 
-function matches({ kind, status, agentId, createdById }: ExecutionFilter): Prisma.Sql {
+function matches({ kind, status, agentId, workflowId, createdById }: ExecutionFilter): Prisma.Sql {
   const conditions = [
     kind ? Prisma.sql`x.kind::text = ${kind}` : null,
     status ? Prisma.sql`x.status::text = any(${status})` : null,
     agentId === undefined ? null : Prisma.sql`x.agent_id = ${agentId}::uuid`,
+    workflowId === undefined ? null : Prisma.sql`x.workflow_id = ${workflowId}::uuid`,
     createdById === undefined ? null : Prisma.sql`x.created_by_id = ${createdById}::uuid`,
   ].filter((condition) => condition !== null);
   return conditions.length === 0 ? Prisma.sql`true` : Prisma.join(conditions, ' and ');

@@ -1,5 +1,10 @@
 import { z } from 'zod';
-import type { ExecutionKind, ExecutionStatus, ExecutionStepState } from '../../db/generated/prisma/enums.ts';
+import type {
+  ExecutionKind,
+  ExecutionStatus,
+  ExecutionStepState,
+  ExecutionTrigger,
+} from '../../db/generated/prisma/enums.ts';
 import type { TokenUsage } from '../../models/model.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 
@@ -14,7 +19,13 @@ export type ExecutionRow = {
   input: unknown;
   agentId: string | null;
   continuesId: string | null;
+  trigger: ExecutionTrigger;
   createdById: string | null;
+  /** The execution that waits for its end, and in which step. */
+  parentId: string | null;
+  parentStep: string | null;
+  /** Milliseconds since the epoch. */
+  createdAt: number;
   inputTokens: number;
   outputTokens: number;
   /** Its time is over. */
@@ -29,11 +40,15 @@ export type StepRow = {
   kind: string;
   state: ExecutionStepState;
   attempt: number;
+  /** Attempts that failed; the others were interrupted, or succeeded. */
+  failures: number;
   dependsOn: string[];
   input: unknown;
   output: unknown;
   error: string | null;
   approval: Approval | null;
+  /** The type of the event that it waits for. */
+  waitsFor: string | null;
   /** When it is looked at again; milliseconds since the epoch. */
   wakeAt: number | null;
   /** That time has come. */
@@ -58,9 +73,10 @@ export type StepOrder = {
   /** It is carried out. */
   | { state: 'RUNNING' }
   /** For people, or for a time to come. */
-  | { state: 'WAITING'; approval?: Approval; wakeAt?: Date }
+  | { state: 'WAITING'; approval?: Approval; waitsFor?: string; wakeAt?: Date }
   | { state: 'SUCCEEDED'; output: unknown }
-  | { state: 'FAILED'; error: string }
+  /** `isTransient`: it is tried again as its policy says. */
+  | { state: 'FAILED'; error: string; output?: unknown; isTransient?: boolean }
 );
 
 export type Conclusion = { status: 'COMPLETED'; output: unknown } | { status: 'FAILED'; reason: string };
@@ -75,11 +91,23 @@ export type StepWork = {
   steps: readonly StepRow[];
   /** Aborts when it must not go on: whatever it has open closes. */
   signal: AbortSignal;
+  /** Aborts with it where the execution is taken back, or late: what it began elsewhere is taken back too. */
+  cancelled: AbortSignal;
   /** Adds to what the execution writes; resolves when it is time for more. */
   write(text: string): Promise<void>;
 };
 
-export type StepResult = { output: unknown; usage?: TokenUsage };
+export type StepResult =
+  | { output: unknown; usage?: TokenUsage }
+  /** What it began ends it, by writing into its row; `wakeAt`: until when. */
+  | { isWaiting: true; wakeAt?: Date };
+
+type StepFailureDetails = {
+  isTransient?: boolean;
+  retryAfterMs?: number | null;
+  usage?: TokenUsage;
+  output?: unknown;
+};
 
 /** A step did not succeed. The message is for users. */
 export class StepFailure extends Error {
@@ -88,14 +116,14 @@ export class StepFailure extends Error {
   readonly isTransient: boolean;
   readonly retryAfterMs: number | null;
   readonly usage: TokenUsage | undefined;
-  constructor(
-    message: string,
-    { isTransient = false, retryAfterMs = null as number | null, usage = undefined as TokenUsage | undefined } = {},
-  ) {
+  /** What came of it all the same, for those who look at a step that failed. */
+  readonly output: unknown;
+  constructor(message: string, details: StepFailureDetails = {}) {
     super(message);
-    this.isTransient = isTransient;
-    this.retryAfterMs = retryAfterMs;
-    this.usage = usage;
+    this.isTransient = details.isTransient ?? false;
+    this.retryAfterMs = details.retryAfterMs ?? null;
+    this.usage = details.usage;
+    this.output = details.output ?? null;
   }
 }
 
@@ -118,6 +146,14 @@ export function pauseAfter(policy: RetryPolicy, attempt: number, failure: StepFa
   return Math.min(Math.max(planned, failure.retryAfterMs ?? 0), MAX_RETRY_DELAY_SECONDS * SECOND_MS);
 }
 
+/** Under this key a step acts on something else: the same for an attempt that was interrupted, another one after a failure. */
+export function effectKey({ id }: ExecutionRow, { key, failures }: StepRow): string {
+  return failures === 0 ? `${id}:${key}` : `${id}:${key}:${failures + 1}`;
+}
+
+/** What is known of a step of an execution that is over. */
+export type StoredStep = Pick<StepRow, 'key' | 'position' | 'state'>;
+
 /** How executions of a kind are carried out. */
 export type Procedure = {
   /** How long one may take, the time in which it waits aside. */
@@ -125,6 +161,8 @@ export type Procedure = {
   /** What comes next, from what is stored alone: it is asked within a transaction. */
   next(execution: ExecutionRow, steps: readonly StepRow[]): Next;
   retryOf(execution: ExecutionRow, step: StepRow): RetryPolicy;
+  /** The keys of the steps that an execution does anew which repeats another one from a step on; null: from where that failed. */
+  repeatedFrom(definition: unknown, steps: readonly StoredStep[], from: string | null): ReadonlySet<string>;
   /**
    * Does a step. May be called again for one that was interrupted: what acts on something does so under the key of its execution and step.
    * @throws {StepFailure} the signal's reason where that aborted

@@ -1,10 +1,16 @@
 import type { Pool, PoolClient } from 'pg';
 import type { Prisma, Transaction } from '../../db/client.ts';
 import type { Execution } from '../../db/generated/prisma/client.ts';
-import type { ExecutionKind } from '../../db/generated/prisma/enums.ts';
+import type { ExecutionKind, ExecutionStatus } from '../../db/generated/prisma/enums.ts';
 import { notifyTopics } from '../../realtime/bus.ts';
 import { appendEvents, type NewEvent } from '../../realtime/event-log.ts';
-import { ConflictError, NotFoundError, PermissionDeniedError, ValidationError } from '../../shared/errors.ts';
+import {
+  ConflictError,
+  NotFoundError,
+  PermissionDeniedError,
+  QuotaExceededError,
+  ValidationError,
+} from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
 import { parseInput } from '../../shared/validation.ts';
 import { change } from '../change.ts';
@@ -12,23 +18,16 @@ import { forgottenEntity, remember } from '../idempotency.ts';
 import { inTransaction, type Recorder } from '../lease-transaction.ts';
 import { type Access, type ExecutionAccess, isAtLeast, requireCaller } from '../organizations/access.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
+import { requestCancel } from './cancellation.ts';
 import {
   type ExecutionApproveInput,
   type ExecutionRetryInput,
   executionApproveInput,
   executionRetryInput,
 } from './inputs.ts';
-import {
-  cancelled,
-  EXECUTIONS_TOPIC,
-  type Loaded,
-  readExecution,
-  storableJson,
-  storeMove,
-  storeSteps,
-} from './ledger.ts';
+import { EXECUTIONS_TOPIC, type Loaded, readExecution, storableJson, storeSteps } from './ledger.ts';
 import type { ExecutionLists } from './lists.ts';
-import type { Procedure, StepRow } from './procedure.ts';
+import type { Procedure, StoredStep } from './procedure.ts';
 import { isFinal, isOver } from './state.ts';
 
 export type RequestDependencies = Pick<ServiceDependencies, 'prisma' | 'pool' | 'keyring'> & {
@@ -44,12 +43,18 @@ export type Requests = {
   retry(caller: Caller | null, input: ExecutionRetryInput): Promise<Execution>;
 };
 
-export type NewExecution = Pick<
-  Prisma.ExecutionUncheckedCreateInput,
-  'id' | 'organizationId' | 'kind' | 'agentId' | 'definition' | 'input' | 'continuesId' | 'retryOfId' | 'createdById'
-> & {
-  timeoutSeconds: number;
-};
+/** Its deadline comes of how long it may take. */
+export type NewExecution = Omit<Prisma.ExecutionUncheckedCreateInput, 'deadlineAt'> & { timeoutSeconds: number };
+
+/** Executions of an organization that are not over. */
+export const MAX_OPEN_EXECUTIONS = 10_000;
+
+/** @throws {QuotaExceededError} */
+export async function requireRoom(tx: Transaction, organizationId: string): Promise<void> {
+  const open = await tx.execution.count({ where: { organizationId, finishedAt: null } });
+  if (open >= MAX_OPEN_EXECUTIONS)
+    throw new QuotaExceededError('executions that are not over', MAX_OPEN_EXECUTIONS, open, 'cancel some, or wait');
+}
 
 /** In a transaction that tells of it at its end: an execution that waits for its turn. */
 export async function addExecution(
@@ -85,14 +90,12 @@ export function createRequests(deps: RequestDependencies): Requests {
       const found = await access.requireExecution(caller, executionId, 'execution:cancel');
       const actor = { type: 'user' as const, id: requireCaller(caller).userId };
       await act(pool, found, async ({ execution, steps }, client, record) => {
-        if (execution.status === 'CANCELLING' || execution.status === 'CANCELLED') return;
+        if (execution.status === 'CANCELLED') return;
         if (isFinal(execution.status))
           throw new ConflictError(
             `it is ${execution.status.toLowerCase()} already: only what is not over can be cancelled`,
           );
-        if (execution.status === 'RUNNING') return storeMove(client, record, execution, { to: 'CANCELLING', actor });
-        await storeSteps(client, execution.id, cancelled(steps));
-        await storeMove(client, record, execution, { to: 'CANCELLED', actor });
+        await requestCancel(client, record, { execution, steps }, actor);
       });
       return readAs(caller, found.executionId);
     },
@@ -129,17 +132,19 @@ export function createRequests(deps: RequestDependencies): Requests {
           if (!isFinal(origin.status)) throw new ConflictError('it is not over: cancel it first, or wait');
           if (origin.kind === 'AGENT' && origin.agentId === null)
             throw new ConflictError('its agent was deleted: it cannot run again');
-          const { organizationId, kind, agentId, continuesId } = origin;
+          const { organizationId, kind, agentId, continuesId, workflowId, workflowVersion, concurrencyKey } = origin;
           const { definition, input: given } = origin as {
             definition: Prisma.InputJsonValue;
             input: Prisma.InputJsonValue;
           };
-          const timeoutSeconds = procedures[kind]!.timeoutSecondsOf(definition);
-          const kept = stepsBefore(origin.steps, fromStep ?? null, origin.status === 'COMPLETED');
+          const procedure = procedures[kind]!;
+          const timeoutSeconds = procedure.timeoutSecondsOf(definition);
+          const kept = keptSteps(procedure, origin, fromStep ?? null);
           await addExecution(
             tx,
             {
               ...{ id: executionId, organizationId, kind, agentId, continuesId, definition, input: given },
+              ...{ workflowId, workflowVersion, concurrencyKey, trigger: 'RETRY' },
               ...{ retryOfId: origin.id, createdById: caller!.userId, timeoutSeconds },
             },
             record,
@@ -154,32 +159,25 @@ export function createRequests(deps: RequestDependencies): Requests {
   };
 }
 
-type StoredStep = Pick<StepRow, 'key' | 'position' | 'state'> & { id: string };
-
-/** What a retry takes over of its origin: the steps before the one that it begins with. */
-function stepsBefore<Step extends StoredStep>(
-  steps: readonly Step[],
-  from: string | null,
-  isCompleted: boolean,
-): Step[] {
-  const inOrder = steps.toSorted((one, other) => one.position - other.position);
-  if (from === null && isCompleted)
+/** What a retry takes over of its origin: what is over, and does not come again. */
+function keptSteps<Step extends StoredStep>(procedure: Procedure, origin: Origin<Step>, from: string | null): Step[] {
+  const inOrder = origin.steps.toSorted((one, other) => one.position - other.position);
+  if (from === null && origin.status === 'COMPLETED')
     throw ValidationError.field('fromStep', 'nothing of it failed: name the step to begin with');
-  const first = inOrder.findIndex(({ key, state }) =>
-    from === null ? state !== 'SUCCEEDED' && state !== 'SKIPPED' : key === from,
-  );
-  if (from !== null && first < 0)
-    throw ValidationError.field(
-      'fromStep',
-      `it has no such step: ${inOrder.map(({ key }) => key).join(', ') || 'none at all'}`,
-    );
-  return first < 0 ? inOrder : inOrder.slice(0, first).filter(({ state }) => isOver(state));
+  if (from !== null && !inOrder.some(({ key }) => key === from)) {
+    const keys = inOrder.map(({ key }) => key).join(', ') || 'none at all';
+    throw ValidationError.field('fromStep', `it has no such step: ${keys}`);
+  }
+  const repeated = procedure.repeatedFrom(origin.definition, inOrder, from);
+  return inOrder.filter(({ key, state }) => isOver(state) && !repeated.has(key));
 }
+
+type Origin<Step> = { status: ExecutionStatus; definition: unknown; steps: readonly Step[] };
 
 async function copySteps(tx: Transaction, executionId: string, steps: readonly { id: string }[]): Promise<void> {
   await tx.$executeRaw`
-    insert into execution_steps (id, execution_id, position, key, kind, state, attempt, depends_on, input, output, error, approval, started_at, finished_at)
-    select fresh.id, ${executionId}::uuid, s.position, s.key, s.kind, s.state, s.attempt, s.depends_on, s.input, s.output, s.error, s.approval,
+    insert into execution_steps (id, execution_id, position, key, kind, state, attempt, failures, depends_on, input, output, error, approval, started_at, finished_at)
+    select fresh.id, ${executionId}::uuid, s.position, s.key, s.kind, s.state, s.attempt, s.failures, s.depends_on, s.input, s.output, s.error, s.approval,
            s.started_at, s.finished_at
     from jsonb_to_recordset(${storableJson(steps.map(({ id }) => ({ id: newId(), of: id })))}::jsonb) as fresh(id uuid, "of" uuid)
     join execution_steps s on s.id = fresh."of"`;

@@ -1,13 +1,15 @@
 import type { Pool } from 'pg';
 import { isOutage } from '../../db/outage.ts';
 import { type Lease, LeaseLostError } from '../../engine/host-lease.ts';
-import { delay } from '../../shared/clock.ts';
+import { delay, HOUR_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { type Advanced, advance, type Ended } from './advance.ts';
 import { ExecutionLostError } from './ledger.ts';
 import { OutputWriter } from './output-writer.ts';
-import { type ExecutionRow, type Procedure, StepFailure, type StepRow } from './procedure.ts';
+import { type ExecutionRow, type Procedure, StepFailure, type StepRow, type StepWork } from './procedure.ts';
 
+/** Timers take no more than some weeks. */
+const MAX_LOOK_MS = HOUR_MS;
 const INTERNAL_FAULT = 'an internal fault (the server log says which)';
 
 export type RunDependencies = {
@@ -67,10 +69,11 @@ export class ExecutionRun {
   }
 
   async #somethingHappens(lookInMs: number | null): Promise<void> {
-    if (this.#ended.length === 0) {
+    if (this.#ended.length === 0 && !this.#over.aborted) {
       const timer = new AbortController();
       const signal = AbortSignal.any([this.#over, timer.signal]);
-      const time = lookInMs === null ? new Promise<void>(() => undefined) : delay(lookInMs, signal);
+      const time =
+        lookInMs === null ? new Promise<void>(() => undefined) : delay(Math.min(lookInMs, MAX_LOOK_MS), signal);
       const over = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
       await Promise.race([this.#happened.promise, time, over]);
       timer.abort();
@@ -83,24 +86,20 @@ export class ExecutionRun {
     const stop = new AbortController();
     this.#inHand.set(key, stop);
     const signal = AbortSignal.any([stop.signal, this.#over]);
-    const ended = await this.#outcomeOf(execution, steps, step, signal);
+    const ended = await this.#outcomeOf({ execution, steps, step, signal, cancelled: stop.signal });
     this.#inHand.delete(key);
     this.#ended.push({ key, attempt, ...ended });
     this.look();
   }
 
-  async #outcomeOf(
-    execution: ExecutionRow,
-    steps: readonly StepRow[],
-    step: StepRow,
-    signal: AbortSignal,
-  ): Promise<DistributiveOmit<Ended, 'key' | 'attempt'>> {
+  async #outcomeOf(work: Omit<StepWork, 'write'>): Promise<DistributiveOmit<Ended, 'key' | 'attempt'>> {
+    const { execution, step, signal } = work;
     const write = (text: string) => this.#output.write(step.key, step.attempt, text);
     try {
       const procedure = this.#deps.procedureOf(execution);
-      const { output, usage } = await procedure.perform({ execution, step, steps, signal, write });
+      const result = await procedure.perform({ ...work, write });
       await this.#output.flush();
-      return { result: 'succeeded', output, usage };
+      return 'isWaiting' in result ? { result: 'waiting', wakeAt: result.wakeAt } : { result: 'succeeded', ...result };
     } catch (error) {
       if (signal.aborted) return { result: 'stopped' };
       return { result: 'failed', failure: this.#failureOf(error, step) };

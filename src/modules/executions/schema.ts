@@ -1,3 +1,4 @@
+import { brandWithType } from '@pothos/core';
 import type { Execution, ExecutionStep } from '../../db/generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { batchedField, byId } from '../../graphql/field-batch.ts';
@@ -14,6 +15,17 @@ export const ExecutionKindRef = builder.enumType('ExecutionKind', {
     AGENT: { description: 'An agent, which is asked and uses tools until it has an answer.' },
     WORKFLOW: { description: 'The steps of a workflow.' },
     SQUAD: { description: 'Several agents with one task.' },
+  },
+});
+const ExecutionTriggerRef = builder.enumType('ExecutionTrigger', {
+  description: 'What began an execution.',
+  values: {
+    MANUAL: { description: 'A person.' },
+    RETRY: { description: 'A person, to repeat another one.' },
+    WORKFLOW: { description: 'A step of another execution: see parent.' },
+    SCHEDULE: { description: 'A time.' },
+    EVENT: { description: 'An event.' },
+    WEBHOOK: { description: 'A request from outside.' },
   },
 });
 export const ExecutionStatusRef = builder.enumType('ExecutionStatus', {
@@ -41,6 +53,9 @@ export const ExecutionStepStateRef = builder.enumType('ExecutionStepState', {
     CANCELLED: { description: 'The execution was taken back, or its time was over.' },
   },
 });
+
+/** Triggers of workflows, which begin without a person. */
+const BY_THEMSELVES: readonly string[] = ['SCHEDULE', 'EVENT', 'WEBHOOK'];
 
 type Usage = { inputTokens: number; outputTokens: number };
 const ExecutionUsageRef = builder.objectRef<Usage>('ExecutionUsage').implement({
@@ -122,6 +137,7 @@ export const ExecutionRef = builder.prismaNode('Execution', {
       nullable: true,
       description: 'Why it stands there, in words, where there is something to say.',
     }),
+    trigger: t.expose('trigger', { ...viewerIndependent, type: ExecutionTriggerRef, description: 'What began it.' }),
     organization: t.relation('organization', { description: 'Whose it is.' }),
     parent: t.relation('parent', { nullable: true, description: 'The execution that began it; null: a person did.' }),
     retryOf: t.relation('retryOf', { nullable: true, description: 'The execution that it repeats.' }),
@@ -164,9 +180,13 @@ export const ExecutionRef = builder.prismaNode('Execution', {
     createdBy: t.field({
       type: ActorRef,
       nullable: true,
-      description: 'Who began it; null where they are gone.',
-      select: { createdBy: true },
-      resolve: ({ createdBy }) => createdBy,
+      description: 'Who began it: a person, or the workflow itself by one of its triggers; null where they are gone.',
+      select: { createdBy: true, workflow: true, trigger: true },
+      resolve: ({ createdBy, workflow, trigger }) => {
+        if (createdBy || !workflow || !BY_THEMSELVES.includes(trigger)) return createdBy;
+        brandWithType(workflow, 'Workflow' as never);
+        return workflow as never;
+      },
     }),
     createdAt: t.expose('createdAt', { ...viewerIndependent, type: 'DateTime', description: 'When it was asked for.' }),
     startedAt: t.expose('startedAt', {
@@ -205,15 +225,22 @@ builder.queryFields((t) => ({
       kind: t.arg({ type: ExecutionKindRef, description: 'Only these.' }),
       status: t.arg({ type: [ExecutionStatusRef], description: 'Only those with one of these.' }),
       agentId: t.arg.id({ description: 'Only those of this agent.' }),
+      workflowId: t.arg.id({ description: 'Only those of this workflow.' }),
       createdById: t.arg.id({ description: 'Only those that this user began.' }),
       ...pageArgs(),
     },
     complexity: pageComplexity,
-    resolve: async (_root, { organizationId, kind, status, agentId, createdById, ...args }, context, info) => {
+    resolve: async (
+      _root,
+      { organizationId, kind, status, agentId, workflowId, createdById, ...args },
+      context,
+      info,
+    ) => {
       const id = decodeIdOf('Organization', organizationId);
       const filter = {
         ...{ kind, status },
         agentId: optionalId('Agent', agentId),
+        workflowId: optionalId('Workflow', workflowId),
         createdById: optionalId('User', createdById),
       };
       const request = { filter, page: parsePage(args), query: pageQuery(context, info) };

@@ -5,6 +5,7 @@ import type { Bus } from '../../realtime/bus.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { fenced } from '../lease-transaction.ts';
+import { cancelNeedless } from './cancellation.ts';
 import { claimExecutions, executionsToLookAt } from './claim.ts';
 import { cancelled, EXECUTIONS_TOPIC, lockExecution, storeMove, storeSteps } from './ledger.ts';
 import type { ExecutionRow, Procedure } from './procedure.ts';
@@ -57,6 +58,7 @@ export class ExecutionWorker {
       try {
         for (const id of await executionsToLookAt(pool, this.#lease, [...this.#runs.keys()]))
           this.#runs.get(id)?.run.look();
+        await cancelNeedless(pool, this.#lease);
         const claimed = await claimExecutions(pool, this.#lease, MAX_IN_HAND - this.#runs.size);
         for (const id of claimed) this.#take(id, over);
       } catch (error) {

@@ -1,3 +1,4 @@
+import { getTypeBrand } from '@pothos/core';
 import type { Session, User } from '../../db/generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { GraphQLContext } from '../../graphql/context.ts';
@@ -47,8 +48,9 @@ registerNode('User', async (context, ids) => byId(await context.services.identit
 
 export const ActorRef = builder.unionType('Actor', {
   description: 'Who did it.',
-  types: [UserRef],
-  resolveType: () => 'User',
+  // Of modules that know this one: by their names.
+  types: [UserRef, 'Agent' as never, 'Workflow' as never],
+  resolveType: (actor) => (getTypeBrand(actor) ?? 'User') as 'User',
 });
 
 const SessionRef = builder.prismaNode('Session', {

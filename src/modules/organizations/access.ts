@@ -37,10 +37,16 @@ const LEAST_ROLE = {
   'agent:edit': 'DEVELOPER',
   'agent:delete': 'DEVELOPER',
   'agent:execute': 'DEVELOPER',
+  'workflow:read': 'VIEWER',
+  'workflow:edit': 'DEVELOPER',
+  'workflow:delete': 'DEVELOPER',
+  'workflow:run': 'DEVELOPER',
   'execution:read': 'VIEWER',
   'execution:retry': 'DEVELOPER',
   'execution:cancel': 'DEVELOPER',
   'execution:approve': 'DEVELOPER',
+  'notification:read': 'DEVELOPER',
+  'notification:manage': 'ADMIN',
 } as const satisfies Record<string, Role>;
 
 export type Permission = keyof typeof LEAST_ROLE;
@@ -78,7 +84,10 @@ export type InvitationAccess = OrganizationAccess & { invitationId: string; invi
 export type DeploymentAccess = EnvironmentAccess & { deploymentId: string; stackId: string };
 export type AgentAccess = OrganizationAccess & { agentId: string };
 export type AgentTemplateAccess = OrganizationAccess & { slug: string };
+export type WorkflowAccess = OrganizationAccess & { workflowId: string };
 export type ExecutionAccess = OrganizationAccess & { executionId: string };
+export type NotificationChannelAccess = OrganizationAccess & { channelId: string };
+export type NotificationDeliveryAccess = NotificationChannelAccess & { deliveryId: string };
 
 type MaybeCaller = Caller | null;
 type MaybeId = string | null;
@@ -118,12 +127,30 @@ export type Access = {
     permission: Permission,
     db?: Transaction,
   ): Promise<AgentTemplateAccess>;
+  requireWorkflow(
+    caller: MaybeCaller,
+    workflowId: MaybeId,
+    permission: Permission,
+    db?: Transaction,
+  ): Promise<WorkflowAccess>;
   requireExecution(
     caller: MaybeCaller,
     executionId: MaybeId,
     permission: Permission,
     db?: Transaction,
   ): Promise<ExecutionAccess>;
+  requireNotificationChannel(
+    caller: MaybeCaller,
+    channelId: MaybeId,
+    permission: Permission,
+    db?: Transaction,
+  ): Promise<NotificationChannelAccess>;
+  requireNotificationDelivery(
+    caller: MaybeCaller,
+    deliveryId: MaybeId,
+    permission: Permission,
+    db?: Transaction,
+  ): Promise<NotificationDeliveryAccess>;
 };
 
 /** Whether a role has a right in an organization that is active; `type` where the right is one in an environment. */
@@ -255,6 +282,17 @@ export function createAccess({ prisma }: { prisma: PrismaClient }): Access {
           select ${ORGANIZATION_COLUMNS}, t.slug
           from agent_templates t ${memberOf(Prisma.sql`t.organization_id`, known)} where t.id = ${templateId}::uuid`,
       ),
+    requireWorkflow: (caller, id, permission, db) =>
+      pass(
+        caller,
+        'workflow',
+        id,
+        permission,
+        db,
+        (known, workflowId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, w.id as "workflowId"
+          from workflows w ${memberOf(Prisma.sql`w.organization_id`, known)} where w.id = ${workflowId}::uuid`,
+      ),
     requireExecution: (caller, id, permission, db) =>
       pass(
         caller,
@@ -265,6 +303,29 @@ export function createAccess({ prisma }: { prisma: PrismaClient }): Access {
         (known, executionId) => Prisma.sql`
           select ${ORGANIZATION_COLUMNS}, x.id as "executionId"
           from executions x ${memberOf(Prisma.sql`x.organization_id`, known)} where x.id = ${executionId}::uuid`,
+      ),
+    requireNotificationChannel: (caller, id, permission, db) =>
+      pass(
+        caller,
+        'notification channel',
+        id,
+        permission,
+        db,
+        (known, channelId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, c.id as "channelId"
+          from notification_channels c ${memberOf(Prisma.sql`c.organization_id`, known)} where c.id = ${channelId}::uuid`,
+      ),
+    requireNotificationDelivery: (caller, id, permission, db) =>
+      pass(
+        caller,
+        'notification delivery',
+        id,
+        permission,
+        db,
+        (known, deliveryId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, c.id as "channelId", d.id as "deliveryId"
+          from notification_deliveries d join notification_channels c on c.id = d.channel_id
+            ${memberOf(Prisma.sql`c.organization_id`, known)} where d.id = ${deliveryId}::uuid`,
       ),
   };
 }

@@ -1,6 +1,7 @@
 import { Cron } from 'croner';
 import { parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { describeEvent } from '../../realtime/event-types.ts';
 import type { FieldProblem } from '../../shared/errors.ts';
 import {
   type InputType,
@@ -139,17 +140,20 @@ function checkMeaning(definition: WorkflowDefinition): FieldProblem[] {
   const inputs = Object.fromEntries(Object.entries(definition.inputs).map(([name, { type }]) => [name, TYPES[type]]));
   const checker = new ExpressionChecker(names, fault);
   const common: Scope = { inputs: inputs as Scope, execution: EXECUTION };
-  for (const [name, step] of Object.entries(definition.steps))
+  for (const [name, step] of Object.entries(definition.steps)) {
+    if (step.kind === 'waitForEvent') checkEvent(step.event, ['steps', name, 'event'], fault);
     checker.checkStep(
       name,
       step,
       common,
       [...ancestorsOf(needs, name)].filter((ancestor) => needs.has(ancestor)),
     );
+  }
   checker.checkTexts(definition.output, ['output'], placeIn({ ...common, steps: stepScope(names) }, names));
   checker.checkTexts(definition.concurrency?.key, ['concurrency', 'key'], placeIn(common));
   definition.triggers.forEach((trigger, index) => {
     const path = ['triggers', String(index)];
+    if (trigger.kind === 'event') checkEvent(trigger.event, [...path, 'event'], fault);
     if (trigger.kind === 'cron') checkSchedule(trigger.schedule, [...path, 'schedule'], fault);
     const place = placeIn(
       trigger.kind === 'event' ? { event: EVENT } : trigger.kind === 'webhook' ? { body: 'dyn' } : {},
@@ -158,6 +162,8 @@ function checkMeaning(definition: WorkflowDefinition): FieldProblem[] {
       checker.checkPlain(trigger.where, [...path, 'where'], place, PLAIN.where);
     checker.checkTexts(trigger.input, [...path, 'input'], place);
   });
+  const webhooks = definition.triggers.flatMap(({ kind }, index) => (kind === 'webhook' ? [index] : []));
+  for (const index of webhooks.slice(1)) fault(['triggers', String(index)], 'a workflow has one webhook at most');
   checkDefaults(definition, fault);
   return faults;
 }
@@ -173,12 +179,18 @@ function stepScope(names: readonly string[]): Scope {
   return Object.fromEntries(names.map((name) => [name, ENDED_STEP]));
 }
 
+function checkEvent(type: string, path: string[], fault: (path: string[], message: string) => void): void {
+  if (describeEvent(type) === null)
+    fault(path, `there is no event ${JSON.stringify(type)}: take one of docs/events.md`);
+}
+
 function checkSchedule(schedule: string, path: string[], fault: (path: string[], message: string) => void): void {
   const problem = scheduleProblem(schedule);
   if (problem !== null) fault(path, problem);
 }
 
-function scheduleProblem(schedule: string): string | null {
+/** What is wrong with a schedule of cron; null: nothing. */
+export function scheduleProblem(schedule: string): string | null {
   if (schedule.trim().split(/\s+/).length !== 5)
     return 'must have five fields: minute, hour, day, month, day of the week';
   try {
@@ -197,7 +209,7 @@ function checkDefaults({ inputs }: WorkflowDefinition, fault: (path: string[], m
 }
 
 /** Whether a JSON value is what an input takes. */
-function isOfType(value: unknown, type: InputType): boolean {
+export function isOfType(value: unknown, type: InputType): boolean {
   if (type === 'list') return Array.isArray(value);
   if (type === 'object') return typeof value === 'object' && value !== null && !Array.isArray(value);
   if (type === 'integer') return Number.isSafeInteger(value);

@@ -88,9 +88,13 @@ function problem(error: unknown): ExpressionError {
   return new ExpressionError(summary ?? message ?? String(error), { cause: error });
 }
 
-/** Whole numbers of JSON are integers, others floating-point numbers: the language does not mix them in arithmetic. */
+/**
+ * Whole numbers of JSON are integers, others, and those that are wrapped, floating-point numbers: the language does not mix them in
+ * arithmetic.
+ */
 function toExpression(value: unknown): unknown {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (value instanceof Number) return value.valueOf();
   if (Array.isArray(value)) return value.map(toExpression);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, toExpression(entry)]));

@@ -1,0 +1,79 @@
+import type { NotificationDeliveryStatus } from '../../db/generated/prisma/enums.ts';
+import { notifyTopics } from '../../realtime/bus.ts';
+import type { SqlExecutor } from '../../realtime/sql.ts';
+import { DAY_MS } from '../../shared/clock.ts';
+import { NotFoundError } from '../../shared/errors.ts';
+import { newId } from '../../shared/ids.ts';
+import { cut } from './messages.ts';
+
+/** Wakes whoever sends notifications. */
+export const NOTIFICATIONS_TOPIC = 'notifications';
+/** How long deliveries are kept, whatever became of them. */
+export const DELIVERY_RETENTION_MS = 30 * DAY_MS;
+export const MAX_MESSAGE_LENGTH = 10_000;
+const PRUNE_BATCH = 1_000;
+
+export type Notification = {
+  /** Null cannot be one. */
+  channelId: string | null;
+  /** Whose the channel has to be. */
+  organizationId: string;
+  /** Beyond 10,000 characters it is cut. */
+  message: string;
+  /** A channel is told of the same key once, however often it is asked for. */
+  key: string;
+};
+
+/**
+ * Has a message sent to a channel: when the transaction commits, where `db` is one. Answers with the delivery's id, the same for the
+ * same key. @throws {NotFoundError} where the organization has no such channel
+ */
+export async function notify(db: SqlExecutor, notification: Notification): Promise<string> {
+  const { channelId, organizationId, message, key } = notification;
+  const { rows } = await db.query<{ id: string }>(
+    `insert into notification_deliveries (id, channel_id, key, event_type, message, created_at, next_attempt_at)
+     select $1, c.id, $4, 'notification.message', $5, clock_timestamp(), clock_timestamp()
+     from notification_channels c where c.id = $2 and c.organization_id = $3
+     on conflict (channel_id, key) do update set key = excluded.key
+     returning id`,
+    [newId(), channelId, organizationId, `message:${key}`, cut(message, MAX_MESSAGE_LENGTH)],
+  );
+  if (!rows[0]) throw new NotFoundError('notification channel');
+  await notifyTopics(db, [NOTIFICATIONS_TOPIC]);
+  return rows[0].id;
+}
+
+export type DeliveryOutcome = { status: NotificationDeliveryStatus; error: string | null };
+
+/** What became of a delivery so far. */
+export async function outcomeOf(db: SqlExecutor, id: string): Promise<DeliveryOutcome> {
+  const { rows } = await db.query<DeliveryOutcome>(
+    'select status::text as status, error from notification_deliveries where id = $1',
+    [id],
+  );
+  return rows[0] ?? { status: 'FAILED', error: 'the channel was deleted' };
+}
+
+/** Has a delivery that FAILED sent again, from the first attempt on. Answers whether it was one, of a channel that is enabled. */
+export async function retryDelivery(db: SqlExecutor, id: string): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `update notification_deliveries d set status = 'PENDING', attempts = 0, next_attempt_at = clock_timestamp()
+     from notification_channels c where d.id = $1 and d.status = 'FAILED' and c.id = d.channel_id and c.is_enabled`,
+    [id],
+  );
+  await notifyTopics(db, [NOTIFICATIONS_TOPIC]);
+  return rowCount === 1;
+}
+
+/** Deletes what has served its time, in small transactions. */
+export async function pruneDeliveries(db: SqlExecutor, now: Date, signal?: AbortSignal): Promise<void> {
+  const before = new Date(now.getTime() - DELIVERY_RETENTION_MS);
+  for (let isMore = true; isMore && !signal?.aborted; ) {
+    const { rowCount } = await db.query(
+      `delete from notification_deliveries where id in (
+         select id from notification_deliveries where created_at < $1 order by created_at limit $2)`,
+      [before, PRUNE_BATCH],
+    );
+    isMore = rowCount === PRUNE_BATCH;
+  }
+}

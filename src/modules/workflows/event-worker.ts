@@ -1,0 +1,155 @@
+import type { Transaction } from '../../db/client.ts';
+import { Prisma } from '../../db/client.ts';
+import type { PrismaClient } from '../../db/generated/prisma/client.ts';
+import type { Role } from '../../db/generated/prisma/enums.ts';
+import { notifyTopics } from '../../realtime/bus.ts';
+import { EVENT_COLUMNS, type StoredEvent } from '../../realtime/event-store.ts';
+import { changeBySystem, type Recorder } from '../change.ts';
+import { dataOf, mayRead, subjectIdOf } from '../events/types.ts';
+import { EXECUTIONS_TOPIC, executionTopic, storableJson } from '../executions/ledger.ts';
+import type { WorkflowDefinition } from './definition.ts';
+import { ExpressionError } from './expression.ts';
+import { beginTriggered, type Trigger } from './triggers.ts';
+import { evaluateWith } from './values.ts';
+
+/** Events that are looked at in one transaction. */
+const BATCH = 50;
+/** Runs that events begin of one workflow in a minute: those that begin each other must come to an end. */
+export const MAX_EVENT_RUNS_PER_MINUTE = 60;
+
+type Cursor = { organizationId: string; after: number };
+type EventTrigger = {
+  workflowId: string;
+  position: number;
+  definition: WorkflowDefinition;
+  /** Of whoever made the current version; null: they are gone. */
+  role: Role | null;
+  recent: number;
+};
+type Waiter = {
+  id: string;
+  executionId: string;
+  waitsFor: string;
+  input: { where?: string; item?: unknown; index?: number };
+};
+
+/**
+ * Tells workflows and waiting steps of what happened since the last look, each event once, in order: the position moves in the transaction
+ * of what it brings about. Returns whether there is more.
+ */
+export async function tellEvents(prisma: PrismaClient): Promise<boolean> {
+  // Where nobody listens the position follows; whoever begins to listen later is told of what comes after that.
+  await prisma.$executeRaw`
+    insert into workflow_event_cursors as c (organization_id, last_sequence)
+    select h.organization_id, h.last_sequence from event_heads h join organizations o on o.id = h.organization_id
+    left join workflow_event_cursors known using (organization_id)
+    where h.last_sequence > coalesce(known.last_sequence, -1) and not ${LISTENS}
+    on conflict (organization_id) do update set last_sequence = greatest(c.last_sequence, excluded.last_sequence)`;
+  const behind = await prisma.$queryRaw<{ id: string }[]>`
+    select h.organization_id as id from event_heads h join organizations o on o.id = h.organization_id
+    left join workflow_event_cursors known using (organization_id)
+    where h.last_sequence > coalesce(known.last_sequence, 0) and ${LISTENS}`;
+  let isMore = false;
+  for (const { id } of behind) isMore = (await tellOrganization(prisma, id)) || isMore;
+  return isMore;
+}
+
+const LISTENS = Prisma.sql`(
+  exists (select 1 from workflow_triggers t join workflows w on w.id = t.workflow_id
+          where t.event_type is not null and w.organization_id = h.organization_id)
+  or exists (select 1 from execution_steps s join executions e on e.id = s.execution_id
+             where s.waits_for is not null and s.state = 'WAITING' and e.organization_id = h.organization_id))`;
+
+async function tellOrganization(prisma: PrismaClient, organizationId: string): Promise<boolean> {
+  return changeBySystem(prisma, async (tx, record) => {
+    const [cursor] = await tx.$queryRaw<Cursor[]>`
+      insert into workflow_event_cursors as c (organization_id, last_sequence) values (${organizationId}::uuid, 0)
+      on conflict (organization_id) do update set last_sequence = c.last_sequence
+      returning organization_id as "organizationId", last_sequence::float8 as after`;
+    const events = await tx.$queryRaw<StoredEvent[]>`
+      select ${Prisma.raw(EVENT_COLUMNS)} from events e
+      where e.organization_id = ${organizationId}::uuid and e.sequence > ${cursor!.after} order by e.sequence limit ${BATCH}`;
+    for (const event of events) {
+      const told = { event: viewOf(event) };
+      await beginRuns(tx, record, event, told);
+      await wakeWaiters(tx, event, told);
+    }
+    const through = events.at(-1)?.sequence ?? cursor!.after;
+    await tx.$executeRaw`
+      update workflow_event_cursors set last_sequence = ${through} where organization_id = ${organizationId}::uuid`;
+    return events.length === BATCH;
+  });
+}
+
+/** As expressions read it. */
+function viewOf(event: StoredEvent) {
+  const { type, occurredAt } = event;
+  return { type, subjectId: subjectIdOf(event), occurredAt: occurredAt.toISOString(), data: dataOf(event) };
+}
+
+async function beginRuns(
+  tx: Transaction,
+  record: Recorder,
+  event: StoredEvent,
+  told: { event: unknown },
+): Promise<void> {
+  const { type, organizationId, subjectId } = event;
+  const triggers = await tx.$queryRaw<EventTrigger[]>`
+    select w.id as "workflowId", t.position, v.definition, m.role::text as role,
+           (select count(*)::int from executions e where e.workflow_id = w.id and e.trigger = 'EVENT' and e.created_at > now() - interval '1 minute') as recent
+    from workflow_triggers t join workflows w on w.id = t.workflow_id
+    join organizations o on o.id = w.organization_id
+    join workflow_versions v on v.workflow_id = w.id and v.version = w.version
+    left join organization_members m on m.organization_id = w.organization_id and m.user_id = v.created_by_id
+    where t.event_type = ${type} and w.organization_id = ${organizationId}::uuid and o.is_active
+      and not exists (select 1 from executions own where own.id = ${subjectId}::uuid and own.workflow_id = w.id)
+    order by w.id, t.position`;
+  for (const { workflowId, position, definition, role, recent } of triggers) {
+    // Nobody learns of what they may not read.
+    if (role === null || !mayRead(role, type)) continue;
+    const { where, input } = definition.triggers[position] as Extract<Trigger, { kind: 'event' }>;
+    if (!matches(where, told)) continue;
+    if (recent >= MAX_EVENT_RUNS_PER_MINUTE) {
+      const reason = `events began ${MAX_EVENT_RUNS_PER_MINUTE} runs of it within a minute already`;
+      const subject = { type: 'Workflow', id: workflowId };
+      record.event({ organizationId, type: 'workflow.skipped', subject, data: { trigger: 'EVENT', reason } });
+      continue;
+    }
+    await beginTriggered(tx, record, { workflowId, organizationId, trigger: 'EVENT', input, values: told });
+  }
+}
+
+/** Steps that wait for such an event have it as their output; whoever takes up their executions goes on. */
+async function wakeWaiters(
+  tx: Transaction,
+  { type, organizationId }: StoredEvent,
+  told: { event: unknown },
+): Promise<void> {
+  const waiters = await tx.$queryRaw<Waiter[]>`
+    select s.id, s.execution_id as "executionId", s.waits_for as "waitsFor", s.input
+    from execution_steps s join executions e on e.id = s.execution_id
+    where s.waits_for = ${type} and s.state = 'WAITING' and e.organization_id = ${organizationId}::uuid and e.finished_at is null
+    order by e.id, s.position`;
+  for (const { id, executionId, input } of waiters) {
+    if (!matches(input.where, { ...told, item: input.item, index: input.index })) continue;
+    await tx.$queryRaw`select 1 from executions where id = ${executionId}::uuid for no key update`;
+    const changed = await tx.$executeRaw`
+      update execution_steps set state = 'SUCCEEDED', output = ${storableJson(told.event)}::jsonb, waits_for = null, wake_at = null, finished_at = now()
+      where id = ${id}::uuid and state = 'WAITING'`;
+    if (changed === 0) continue;
+    await tx.$executeRaw`
+      update executions set wake_at = now(), revision = revision + 1 where id = ${executionId}::uuid and finished_at is null`;
+    await notifyTopics(tx, [EXECUTIONS_TOPIC, executionTopic(executionId)]);
+  }
+}
+
+/** One that cannot be evaluated is about another event. */
+function matches(where: string | undefined, values: Record<string, unknown>): boolean {
+  if (where === undefined) return true;
+  try {
+    return evaluateWith(where, values) === true;
+  } catch (error) {
+    if (error instanceof ExpressionError) return false;
+    throw error;
+  }
+}

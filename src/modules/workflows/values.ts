@@ -1,0 +1,54 @@
+import type { ExecutionRow, StepRow } from '../executions/procedure.ts';
+import type { WorkflowDefinition } from './definition.ts';
+import { Expressions } from './expression.ts';
+import { fillIn } from './template.ts';
+
+/** What was checked when the definition was stored is not checked again: any value may stand under these names. */
+const EXPRESSIONS = new Expressions({
+  ...{ inputs: 'dyn', steps: 'dyn', execution: 'dyn', item: 'dyn', index: 'int', event: 'dyn', body: 'dyn' },
+});
+
+/** A step's own values beside those of the whole run. */
+export type Local = { item?: unknown; index?: number };
+
+/** Evaluates the expressions of a definition in one run of it. */
+export class RunValues {
+  readonly #values: Record<string, unknown>;
+
+  constructor(
+    { inputs: declared }: Pick<WorkflowDefinition, 'inputs'>,
+    execution: ExecutionRow,
+    steps: readonly StepRow[],
+  ) {
+    this.#values = {
+      inputs: typed(declared, execution.input),
+      execution: { id: execution.id, createdAt: new Date(execution.createdAt).toISOString() },
+      steps: Object.fromEntries(steps.map(({ key, state, output, error }) => [key, { state, output, error }])),
+    };
+  }
+
+  /** @throws {ExpressionError} */
+  evaluate(source: string, local: Local = {}): unknown {
+    return EXPRESSIONS.evaluate(source, { ...this.#values, ...local });
+  }
+
+  /** A JSON value with the values of its expressions in their places. @throws {ExpressionError} */
+  fill(value: unknown, local: Local = {}): unknown {
+    return fillIn(value, (source) => this.evaluate(source, local));
+  }
+}
+
+/** The value of an expression about what begins a run: an event, the body of a request. @throws {ExpressionError} */
+export function evaluateWith(source: string, values: Record<string, unknown>): unknown {
+  return EXPRESSIONS.evaluate(source, values);
+}
+
+/** A whole number is a floating-point number all the same where the input is declared as one. */
+function typed(declared: WorkflowDefinition['inputs'], given: unknown): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries((given ?? {}) as Record<string, unknown>).map(([name, value]) => [
+      name,
+      declared[name]?.type === 'number' && typeof value === 'number' ? Object(value) : value,
+    ]),
+  );
+}
