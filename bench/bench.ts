@@ -16,6 +16,7 @@ const BENCHMARKS = [
   'containers',
   'container-logs',
   'roll-outs',
+  'workflows',
 ];
 
 const folder = dirname(fileURLToPath(import.meta.url));

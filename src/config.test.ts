@@ -42,6 +42,7 @@ it('should name every wrong setting and say how to mend it', () => {
     REDIS_URL: 'localhost:6379',
     WINDFLOW_SECRET_KEY: 'short',
     WINDFLOW_REGISTRATION: 'closed',
+    WINDFLOW_ALLOWED_ADDRESSES: '10.0.0.1,localhost',
     WINDFLOW_LOG_RETENTION_DAYS: '0',
     WINDFLOW_LOG_LINES_PER_SECOND: '-1',
   };

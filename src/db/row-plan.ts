@@ -125,5 +125,7 @@ export function columnOf(field: string): string {
 }
 
 export function tableOf(model: string): string {
-  return `${columnOf(model).slice(1)}s`;
+  return `${columnOf(model)
+    .slice(1)
+    .replace(/(?<![aeiou])y$/, 'ie')}s`;
 }

@@ -22,8 +22,7 @@ export async function untilStored<T>(signal: AbortSignal, work: () => Promise<T>
 }
 
 /**
- * One transaction of the lease's holder: nothing is written once another instance took over. What was recorded is told at its
- * end, in the order that the event log wants.
+ * One transaction of the lease's holder: nothing is written once another instance took over. See `recorded`.
  */
 export async function fenced<T>(
   pool: Pool,
@@ -31,21 +30,28 @@ export async function fenced<T>(
   work: (client: PoolClient, record: Recorder) => Promise<T>,
 ): Promise<T> {
   return untilStored(lease.signal, () =>
-    inTransaction(pool, async (client) => {
+    recorded(pool, async (client, record) => {
       await requireLease(client, lease);
-      const events: NewEvent[] = [];
-      const topics = new Set<string>();
-      const result = await work(client, {
-        event: (event) => events.push(event),
-        wake: (...woken) => {
-          for (const topic of woken) topics.add(topic);
-        },
-      });
-      await notifyTopics(client, [...topics]);
-      await appendEvents(client, events);
-      return result;
+      return work(client, record);
     }),
   );
+}
+
+/** One transaction; what was recorded is told at its end, in the order that the event log wants. */
+export async function recorded<T>(pool: Pool, work: (client: PoolClient, record: Recorder) => Promise<T>): Promise<T> {
+  return inTransaction(pool, async (client) => {
+    const events: NewEvent[] = [];
+    const topics = new Set<string>();
+    const result = await work(client, {
+      event: (event) => events.push(event),
+      wake: (...woken) => {
+        for (const topic of woken) topics.add(topic);
+      },
+    });
+    await notifyTopics(client, [...topics]);
+    await appendEvents(client, events);
+    return result;
+  });
 }
 
 export type Recorder = { event(event: NewEvent): void; wake(...topics: string[]): void };

@@ -23,7 +23,11 @@ beforeAll(async () => {
   stackId = await acme.newStack('services: { web: { command: [sleep, "1000"] } }', 'races');
   const { organizationId } = acme;
   const configuration = { tools: ['deployments.create', 'stacks.read'] };
-  ({ id: agentId } = await acme.mutate('agentCreate', 'Agent { id }', { organizationId, name: 'deployer', configuration }));
+  ({ id: agentId } = await acme.mutate('agentCreate', 'Agent { id }', {
+    organizationId,
+    name: 'deployer',
+    configuration,
+  }));
 });
 afterAll(async () => {
   await app?.[Symbol.asyncDispose]();
@@ -65,7 +69,10 @@ describe('decisions that meet', () => {
     const refused = decide(id, false);
     await row.isWaitedFor(2);
     await row[Symbol.asyncDispose]();
-    expect([await approved, await refused]).toMatchObject([{ __typename: 'Execution' }, { __typename: 'ConflictError' }]);
+    expect([await approved, await refused]).toMatchObject([
+      { __typename: 'Execution' },
+      { __typename: 'ConflictError' },
+    ]);
     const done = await until(id, 'COMPLETED');
     expect(stepOf(done, 'turn1.call1').error).not.toContain('approve');
   });

@@ -28,6 +28,7 @@ const VALID: Record<string, (own: TenantObjects) => Variables> = {
   'Query.agent': (own) => ({ id: own.Agent }),
   'Query.execution': (own) => ({ id: own.Execution }),
   'Query.executions': (own) => ({ organizationId: own.Organization, agentId: own.Agent }),
+  'Query.workflow': (own) => ({ id: own.Workflow }),
   'Query.agentTemplate': (own) => ({ organizationId: own.Organization, slug: 'reviewer' }),
   'Query.stackValidate': (own) => ({ input: { organizationId: own.Organization, ...placeOf(own) } }),
   'Organization.stacks': (own) => ({ filter: { environmentId: own.Environment } }),
@@ -63,6 +64,17 @@ const VALID: Record<string, (own: TenantObjects) => Variables> = {
   'Mutation.agentUpdate': (own) => ({ input: { agentId: own.Agent, name: 'New name' } }),
   'Mutation.agentDelete': (own) => ({ input: { agentId: own.Agent } }),
   'Mutation.agentExecute': (own) => ({ input: { agentId: own.Agent, input: 'hello' } }),
+  'Mutation.workflowCreate': (own) => ({
+    input: {
+      organizationId: own.Organization,
+      name: 'next',
+      definition: { steps: { a: { kind: 'delay', seconds: 1 } } },
+    },
+  }),
+  'Mutation.workflowUpdate': (own) => ({ input: { workflowId: own.Workflow, name: 'New name' } }),
+  'Mutation.workflowDelete': (own) => ({ input: { workflowId: own.Workflow } }),
+  'Mutation.workflowRun': (own) => ({ input: { workflowId: own.Workflow } }),
+  'Mutation.workflowWebhookSecretRotate': (own) => ({ input: { workflowId: own.Workflow } }),
   'Mutation.executionCancel': (own) => ({ input: { executionId: own.Execution } }),
   'Mutation.executionRetry': (own) => ({ input: { executionId: own.Execution } }),
   'Mutation.executionApprove': (own) => ({ input: { executionId: own.Execution, step: 'turn1', approved: true } }),
@@ -115,6 +127,7 @@ const TYPES: Record<string, string> = {
   toDeploymentId: 'Deployment',
   planId: 'DeploymentPlan',
   agentId: 'Agent',
+  workflowId: 'Workflow',
   agentTemplateId: 'AgentTemplate',
   executionId: 'Execution',
   continueFrom: 'Execution',
@@ -127,7 +140,7 @@ const TYPES: Record<string, string> = {
 };
 const NODE_TYPES = schema.getPossibleTypes(schema.getType('Node') as never).map(({ name }) => name);
 /** Arguments that only narrow a list. */
-const FILTERS = new Set(['agentId', 'createdById']);
+const FILTERS = new Set(['agentId', 'workflowId', 'createdById']);
 /** What a superadmin does in any organization: none is foreign to them. */
 const BY_SUPERADMIN = new Set(['Mutation.organizationRuntimesUpdate']);
 

@@ -21,7 +21,7 @@ const STAGE = '@STAGE@';
 const FINAL = ['COMPLETED', 'FAILED', 'CANCELLED'];
 const EXECUTION = 'id status statusReason output steps(first: 100) { nodes { key kind state error output } }';
 /** Fields whose values are of one run alone. */
-const OF_ONE_RUN = new Set(['deploymentId', 'timestamp']);
+const OF_ONE_RUN = new Set(['id', 'deploymentId', 'deliveryId']);
 
 type Parts = { server: ServerProcess; models: ModelServer; web: HttpReceiver; database: TestDatabase };
 
@@ -95,10 +95,18 @@ export class Release {
 
   async begin(): Promise<void> {
     const { parts, staging, production, ids } = this.world;
+    const { channel } = await staging.mutate(
+      'notificationChannelCreate',
+      'NotificationChannelCreated { channel { id } }',
+      {
+        ...{ organizationId: staging.organizationId, name: this.tellPath },
+        configuration: { webhook: { url: parts.web.url + this.tellPath } },
+      },
+    );
     const input = {
-      ...{ stackId: this.#stackId, reviewerId: ids.reviewerId },
+      ...{ stackId: this.#stackId, reviewerId: ids.reviewerId, channelId: channel.id },
       ...{ stagingId: staging.environmentId, productionId: production.environmentId },
-      ...{ checkUrl: parts.web.url + this.checkPath, tellUrl: parts.web.url + this.tellPath },
+      checkUrl: parts.web.url + this.checkPath,
     };
     this.#id = (await staging.mutate('workflowRun', 'Execution { id }', { workflowId: ids.workflowId, input })).id;
   }
@@ -113,16 +121,23 @@ export class Release {
 
   /** A generation of the service `a`, which waits behind its gate, was started so often. */
   isStarted(stack: CountedStack, generation: number, times = 1): Promise<unknown> {
-    return eventually(
-      `a${generation} is started in ${stack.name}`,
-      () => stack.counts()[`a${generation}`] === times,
-    );
+    return eventually(`a${generation} is started in ${stack.name}`, () => stack.counts()[`a${generation}`] === times);
   }
 
   async approve(): Promise<void> {
     await this.isAt('approval', 'WAITING');
     const input = { executionId: this.#id, step: 'approval', approved: true };
     await this.world.staging.mutate('executionApprove', 'Execution { id }', input);
+  }
+
+  /** What a server that was killed had in hand to send is not sent by another one before a minute has gone by: here it has. */
+  async letClaimsEnd(): Promise<void> {
+    await this.world.parts.database.pool.query('update notification_deliveries set claimed_until = now()');
+  }
+
+  /** Lets what it deployed end some time: the health checks of stacks that stay up would slow down all that come after them. */
+  async stop(): Promise<void> {
+    for (const deploymentId of this.#deploymentIds) await this.world.staging.tryStop(deploymentId);
   }
 
   /** How often the model was asked for the first turn of the review, and for the second. */

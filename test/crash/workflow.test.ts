@@ -19,7 +19,7 @@ type Scene = {
   /** Resolves where the crash is to happen; what it holds is let go of after that. */
   reached(release: Release): Promise<unknown>;
   /** Before the next start of the server. */
-  letGo?(release: Release): void;
+  letGo?(release: Release): Promise<void> | void;
   /** How often the model is asked for each of its turns. */
   asked?: [number, number];
 };
@@ -101,7 +101,10 @@ const SCENES: Scene[] = [
     isApproved: true,
     prepare: ({ tellPath }) => web.hold(tellPath),
     reached: ({ tellPath }) => eventually('it is told', () => web.of(tellPath).length > 0),
-    letGo: ({ tellPath }) => web.letGo(tellPath),
+    letGo(release) {
+      web.letGo(release.tellPath);
+      return release.letClaimsEnd();
+    },
   },
 ];
 
@@ -192,11 +195,12 @@ async function run(ending: Ending, scene: Scene | null): Promise<object> {
     const { server } = world.parts;
     await server.kill9();
     await held?.[Symbol.asyncDispose]?.();
-    scene.letGo?.(release);
+    await scene.letGo?.(release);
     await server.start();
     if (!scene.isApproved) await release.approve();
   }
   const end = await release.end();
+  await release.stop();
   expect(release.asked()).toEqual(scene?.asked ?? [1, 1]);
   return end;
 }

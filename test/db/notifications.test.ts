@@ -253,7 +253,7 @@ describe('a worker', () => {
 it('should keep deliveries for their time', async () => {
   const channelId = await newChannel();
   await tell(channelId, 'old');
-  const [{ createdAt }] = (await deliveries(channelId)) as [{ createdAt: Date }];
+  const { createdAt } = (await deliveries(channelId))[0]!;
   const after = (ms: number) => new Date(createdAt.getTime() + DELIVERY_RETENTION_MS + ms);
   await pruneDeliveries(database.pool, after(-1));
   expect(await deliveries(channelId)).toHaveLength(1);

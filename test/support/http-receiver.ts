@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+/** `key`: by which it knows what it was told before. */
 export type Received = { method: string; path: string; key: string | undefined; body: string };
 
 /** A server that others tell something: it writes down what, says yes or no, and takes its time where that is wanted. */
@@ -15,7 +16,7 @@ export class HttpReceiver implements AsyncDisposable {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const path = request.url!;
-    const key = request.headers['idempotency-key'] as string | undefined;
+    const key = (request.headers['idempotency-key'] ?? request.headers['webhook-id']) as string | undefined;
     this.received.push({ method: request.method!, path, key, body: Buffer.concat(chunks).toString() });
     await this.#held.get(path)?.promise;
     response.sendDate = false;

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** How the server answers one request. */
 export type Answer =
   | { text?: string; toolCalls?: { name: string; arguments: string }[] /** Between two words. */; pauseMs?: number }
+  /** Exactly these, one by one, halves of characters too. */
+  | { pieces: string[]; pauseMs?: number }
   /** An error of the server's, with its status. */
   | { status: number; message?: string; retryAfter?: string }
   /** The connection ends in the middle of the answer. */
@@ -25,6 +27,8 @@ export type AskedRequest = {
   headers: IncomingMessage['headers'];
   /** Whether the client closed the connection before the answer was over. */
   isCut: boolean;
+  /** Whether the server has said all that it says, the hanging one too. */
+  isSaid: boolean;
 };
 
 /** A server that speaks OpenAI's chat completions, streaming, and can do wrong whatever real ones do. */
@@ -59,6 +63,7 @@ export class ModelServer implements AsyncDisposable {
       body: JSON.parse(Buffer.concat(chunks).toString()),
       headers: request.headers,
       isCut: false,
+      isSaid: false,
     };
     this.requests.push(asked);
     response.on('close', () => {
@@ -76,13 +81,15 @@ export class ModelServer implements AsyncDisposable {
     if ('malformed' in answer) {
       response.end(answer.malformed);
     } else if ('breaksAfter' in answer) {
-      await this.#say(response, answer.breaksAfter);
+      await this.#say(response, wordsOf(answer.breaksAfter));
       response.destroy();
     } else if ('hangsAfter' in answer) {
-      await this.#say(response, answer.hangsAfter);
+      await this.#say(response, wordsOf(answer.hangsAfter));
+      asked.isSaid = true;
     } else {
-      await this.#say(response, answer.text ?? '', answer.pauseMs);
-      const calls = answer.toolCalls ?? [];
+      const isExact = 'pieces' in answer;
+      await this.#say(response, isExact ? answer.pieces : wordsOf(answer.text ?? ''), answer.pauseMs);
+      const calls = isExact ? [] : (answer.toolCalls ?? []);
       for (const [index, { name, arguments: json }] of calls.entries()) {
         const call = {
           index,
@@ -96,13 +103,14 @@ export class ModelServer implements AsyncDisposable {
       const usage = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
       response.write(`data: ${JSON.stringify({ ...ENVELOPE, choices: [], usage })}\n\n`);
       response.end('data: [DONE]\n\n');
+      asked.isSaid = true;
     }
   }
 
-  async #say(response: ServerResponse, text: string, pauseMs = 0): Promise<void> {
-    for (const word of text.match(/\s*\S+(\s+$)?/g) ?? []) {
-      this.#send(response, { delta: { role: 'assistant', content: word }, finish_reason: null });
-      // A pause, or at least another turn of the loop: each word is a chunk of its own.
+  async #say(response: ServerResponse, pieces: readonly string[], pauseMs = 0): Promise<void> {
+    for (const content of pieces) {
+      this.#send(response, { delta: { role: 'assistant', content }, finish_reason: null });
+      // A pause, or at least another turn of the loop: each is a chunk of its own.
       await sleep(pauseMs);
       if (response.destroyed) return;
     }
@@ -113,4 +121,5 @@ export class ModelServer implements AsyncDisposable {
   }
 }
 
+const wordsOf = (text: string): string[] => text.match(/\s*\S+(\s+$)?/g) ?? [];
 const ENVELOPE = { id: 'one', object: 'chat.completion.chunk', created: 1, model: 'any' };

@@ -47,6 +47,8 @@ export class SmtpServer {
     let text = '';
     socket.write('220 sink ESMTP\r\n');
     socket.setEncoding('utf8').on('data', (chunk: string) => {
+      // The first byte of a TLS handshake: nothing that this server speaks.
+      if (chunk.startsWith('\x16')) return socket.destroy();
       text += chunk;
       for (;;) {
         const end = isData ? text.indexOf('\r\n.\r\n') : text.indexOf('\r\n');
@@ -75,6 +77,7 @@ export class SmtpServer {
     if (from !== undefined) mail.from = from;
     if (to !== undefined) mail.to.push(to);
     if (/^DATA/i.test(line)) return '354 go on';
+    if (/^STARTTLS/i.test(line)) return '502 not here';
     if (login === undefined) return '250 fine';
     const [, username = '', password = ''] = Buffer.from(login, 'base64').toString('utf8').split('\0');
     mail.login = { username, password };

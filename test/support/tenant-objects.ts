@@ -66,6 +66,12 @@ export async function createTenantObjects(
     templateSlug: 'reviewer',
     model: 'builtin/echo',
   });
+  const workflow = await inside.mutate('workflowCreate', 'Workflow { id }', {
+    organizationId,
+    name: 'flow',
+    definition: { triggers: [{ kind: 'webhook' }], steps: { pause: { kind: 'delay', seconds: 1 } } },
+  });
+  await inside.mutate('workflowRun', 'Execution { id }', { workflowId: workflow.id });
   const execution = await inside.mutate('agentExecute', 'Execution { id }', { agentId: agent.id, input: 'hello' });
   const { channel } = await inside.mutate(
     'notificationChannelCreate',
@@ -122,6 +128,7 @@ export async function createTenantObjects(
     AgentTemplate: template.id,
     Agent: agent.id,
     Execution: execution.id,
+    Workflow: workflow.id,
     NotificationChannel: channel.id,
     NotificationDelivery: encodeGlobalId('NotificationDelivery', delivery),
     Event: encodeGlobalId('Event', told.rows[0]!.id),

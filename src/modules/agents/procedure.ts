@@ -108,13 +108,14 @@ function callOrder(
   key: string,
   turn: string,
   step: StepRow | undefined,
-  { withoutApproval }: AgentConfiguration,
+  { tools, withoutApproval }: AgentConfiguration,
   now: number,
 ): StepOrder | null {
   const common = { key, kind: 'tool', dependsOn: [turn] };
   if (!step) {
     const call: CallInput = { tool: name, callId: id, arguments: input };
-    const acts = (ACTING_TOOLS as readonly string[]).includes(name);
+    // Nobody is asked about a tool that it has not: calling it tells the model so.
+    const acts = ACTING_TOOLS.some((tool) => tool === name && tools.includes(tool));
     if (!acts || (withoutApproval as readonly string[]).includes(name))
       return { ...common, input: call, state: 'RUNNING' };
     const approval: Approval = { message: `${name} ${JSON.stringify(input)}`, role: APPROVAL_ROLE };

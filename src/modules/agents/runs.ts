@@ -38,14 +38,7 @@ export function createAgentRuns({
       const { agentId, organizationId } = await access.requireAgent(caller, input.agentId, 'agent:execute');
       const values = parseInput(agentExecuteInput, input);
       const { continueFrom } = input;
-      const { limit, used } = await readBudget(pool, organizationId);
-      if (limit !== null && used >= limit)
-        throw new QuotaExceededError(
-          'tokens in this month',
-          limit,
-          used,
-          'an admin can raise monthlyTokenBudget in its settings',
-        );
+      const budget = await readBudget(pool, organizationId);
       const { id } = await change(prisma, caller!, (tx, record) => {
         const request = {
           caller: caller!,
@@ -54,6 +47,7 @@ export function createAgentRuns({
           input: { ...values, agentId, continueFrom },
         };
         return remember(tx, keyring, request, async (executionId) => {
+          requireTokens(budget);
           await beginAgentRun(tx, catalog, record, {
             ...{ id: executionId, organizationId, agentId, input: values.input, createdById: caller!.userId },
             continuesId: continueFrom,
@@ -105,6 +99,16 @@ export async function beginAgentRun(
     },
     record,
   );
+}
+
+function requireTokens({ limit, used }: Awaited<ReturnType<typeof readBudget>>): void {
+  if (limit !== null && used >= limit)
+    throw new QuotaExceededError(
+      'tokens in this month',
+      limit,
+      used,
+      'an admin can raise monthlyTokenBudget in its settings',
+    );
 }
 
 /** Null: an id that cannot be one. */

@@ -202,7 +202,10 @@ class World {
     else if (what === 'crash') this.inHand.clear();
     else if (what === 'late') this.execution = { ...this.execution, isLate: true, status: this.worked() };
     else if (what === 'cancel') this.execution = { ...this.execution, status: 'CANCELLING' };
-    else return this.end(`s${step}`, what);
+    else {
+      this.end(`s${step}`, what);
+      return;
+    }
     this.advance();
   }
 

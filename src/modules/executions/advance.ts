@@ -2,8 +2,8 @@ import type { Pool } from 'pg';
 import type { Lease } from '../../engine/host-lease.ts';
 import type { TokenUsage } from '../../models/model.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
-import { fenced } from '../lease-transaction.ts';
-import { type Loaded, lockExecution, type Move, storeMove, storeSteps } from './ledger.ts';
+import { recorded, untilStored } from '../lease-transaction.ts';
+import { executionTopic, isLetGo, type Loaded, loadExecution, type Move, storeAdvance, tellMove } from './ledger.ts';
 import {
   type Conclusion,
   type ExecutionRow,
@@ -13,7 +13,7 @@ import {
   type StepOrder,
   type StepRow,
 } from './procedure.ts';
-import { isFinal, isOver } from './state.ts';
+import { isOver } from './state.ts';
 
 /** What goes on so soon is kept in hand; whatever waits longer is let go of. */
 const KEEP_IN_HAND_MS = 5 * SECOND_MS;
@@ -28,8 +28,8 @@ export type Ended = { key: string; attempt: number } & (
 );
 
 export type Advanced = {
-  execution: ExecutionRow;
-  steps: StepRow[];
+  /** As it is stored now. */
+  loaded: Loaded;
   /** What has to be carried out now, and was not under way. */
   begun: StepRow[];
   /** When to look again, milliseconds from now; null: once something has happened. */
@@ -38,25 +38,59 @@ export type Advanced = {
   isLetGo: boolean;
 };
 
-/**
- * One transaction that records how steps have ended and what comes next: no step is ever lost, or begun twice, between the two. `inHand`:
- * the steps that are under way; what the row says is RUNNING beside them was interrupted, and begins again.
- */
+export type AdvanceDependencies = {
+  pool: Pool;
+  lease: Lease;
+  procedureOf(execution: ExecutionRow): Procedure;
+  /** Wakes followers, soon. */
+  announce(topic: string): void;
+};
+
+/** What is to be taken down, and decided upon. */
+export type Step = {
+  executionId: string;
+  /** As it was stored last; null: it is to be read. Where somebody has changed it since, it is read again. */
+  known: Loaded | null;
+  ended: readonly Ended[];
+  /** The steps that are under way; what the row says is RUNNING beside them was interrupted, and begins again. */
+  inHand: ReadonlySet<string>;
+};
+
+/** Records how steps have ended and what comes next, at once: no step is ever lost, or begun twice, between the two. */
 export async function advance(
-  { pool, lease, procedureOf }: { pool: Pool; lease: Lease; procedureOf(execution: ExecutionRow): Procedure },
-  executionId: string,
-  ended: readonly Ended[],
-  inHand: ReadonlySet<string>,
+  deps: AdvanceDependencies,
+  { executionId, known, ended, inHand }: Step,
 ): Promise<Advanced> {
-  return fenced(pool, lease, async (client, record) => {
-    const loaded = await lockExecution(client, lease, executionId);
-    const board = new Board(loaded, procedureOf(loaded.execution));
+  const { pool, lease, procedureOf } = deps;
+  for (let loaded = known; ; loaded = null) {
+    loaded ??= await untilStored(lease.signal, () => loadExecution(pool, lease, executionId));
+    const { execution } = loaded;
+    const board = new Board(loaded, procedureOf(execution));
     for (const each of ended) board.end(each);
     const { move, begun, lookInMs } = board.settle(inHand);
-    await storeSteps(client, executionId, board.changed);
-    await storeMove(client, record, loaded.execution, { ...move, usage: board.usage });
-    const isLetGo = isFinal(move.to) || move.to === 'WAITING';
-    return { execution: { ...loaded.execution, status: move.to }, steps: board.steps, begun, lookInMs, isLetGo };
+    const complete = { ...move, usage: board.usage };
+    if (!(await untilStored(lease.signal, () => store(deps, execution, board.changed, complete)))) continue;
+    const changed = { ...execution, status: move.to, revision: execution.revision + 1 };
+    return { loaded: { execution: changed, steps: board.steps }, begun, lookInMs, isLetGo: isLetGo(move.to) };
+  }
+}
+
+/** One statement where nothing but steps has changed; else also what is told of it, in a transaction. */
+async function store(
+  { pool, lease, announce }: AdvanceDependencies,
+  execution: ExecutionRow,
+  steps: readonly StepRow[],
+  move: Move,
+): Promise<boolean> {
+  if (move.to === execution.status) {
+    const isStored = await storeAdvance(pool, lease, execution, steps, move);
+    if (isStored) announce(executionTopic(execution.id));
+    return isStored;
+  }
+  return recorded(pool, async (client, record) => {
+    const isStored = await storeAdvance(client, lease, execution, steps, move);
+    if (isStored) await tellMove(client, record, execution, move);
+    return isStored;
   });
 }
 

@@ -19,11 +19,12 @@ type Claimed = {
 export async function claimExecutions(pool: Pool, lease: Lease, limit: number): Promise<string[]> {
   if (limit <= 0) return [];
   return fenced(pool, lease, async (client, record) => {
+    // Its revision tells whether another host has claimed one since this statement began.
     const { rows } = await client.query<Claimed>({
       name: 'claim-executions',
       text: `
         with due as (
-          (select e.id from executions e left join hosts h on h.id = e.host_id
+          (select e.id, e.revision from executions e left join hosts h on h.id = e.host_id
            where e.status in ('QUEUED', 'RUNNING', 'CANCELLING')
              and (e.host_id is null or (e.host_id = $1 and e.host_epoch < $2) or h.id is null
                   or (e.host_id <> $1 and (h.epoch > e.host_epoch or h.lease_expires_at is null or h.lease_expires_at < now())))
@@ -33,10 +34,10 @@ export async function claimExecutions(pool: Pool, lease: Lease, limit: number): 
                  and (o.created_at, o.id) < (e.created_at, e.id)))
            order by e.created_at, e.id limit $3)
           union all
-          (select e.id from executions e where e.status = 'WAITING' and e.wake_at <= now() order by e.wake_at limit $3)
+          (select e.id, e.revision from executions e where e.status = 'WAITING' and e.wake_at <= now() order by e.wake_at limit $3)
         ), held as (
           select e.id, e.status from executions e join due on due.id = e.id
-          where e.finished_at is null limit $3 for no key update of e skip locked
+          where e.revision = due.revision and e.finished_at is null limit $3 for no key update of e skip locked
         )
         update executions e
           set host_id = $1, host_epoch = $2, wake_at = null, revision = e.revision + 1, started_at = coalesce(e.started_at, now()),

@@ -28,7 +28,7 @@ export class ExecutionLostError extends Error {
 export type Loaded = { execution: ExecutionRow; steps: StepRow[] };
 
 const COLUMNS = `
-  e.id, e.organization_id as "organizationId", e.kind::text as kind, e.status::text as status, e.definition, e.input,
+  e.id, e.revision, e.organization_id as "organizationId", e.kind::text as kind, e.status::text as status, e.definition, e.input,
   e.agent_id as "agentId", e.continues_id as "continuesId", e.trigger::text as trigger, e.created_by_id as "createdById", e.parent_id as "parentId", e.parent_step as "parentStep",
   extract(epoch from e.created_at)::float8 * 1000 as "createdAt",
   e.input_tokens as "inputTokens", e.output_tokens as "outputTokens", e.waiting_since is null and e.deadline_at < now() as "isLate",
@@ -39,16 +39,20 @@ const STEPS = `
       'input', s.input, 'output', s.output, 'error', s.error, 'approval', s.approval, 'waitsFor', s.waits_for,
       'wakeAt', extract(epoch from s.wake_at) * 1000, 'isDue', coalesce(s.wake_at <= now(), false)) order by s.position), '[]') as steps`;
 
-/** Holds the row of an execution that the lease's holder works on, and reads all of it. @throws {ExecutionLostError} */
-export async function lockExecution(client: PoolClient, lease: Lease, executionId: string): Promise<Loaded> {
-  const { rows } = await client.query<ExecutionRow>({
-    name: 'lock-execution',
-    text: `select ${COLUMNS} from executions e
-           where e.id = $1 and e.host_id = $2 and e.host_epoch = $3 and e.finished_at is null for no key update of e`,
+type LoadedRow = ExecutionRow & { steps: StepRow[] };
+
+/** All of an execution that the lease's holder works on. @throws {ExecutionLostError} */
+export async function loadExecution(pool: Pick<Pool, 'query'>, lease: Lease, executionId: string): Promise<Loaded> {
+  const { rows } = await pool.query<LoadedRow>({
+    name: 'load-execution',
+    text: `select ${COLUMNS}, (select ${STEPS} from execution_steps s where s.execution_id = e.id)
+           from executions e
+           where e.id = $1 and e.host_id = $2 and e.host_epoch = $3 and e.finished_at is null`,
     values: [executionId, lease.hostId, lease.epoch],
   });
   if (!rows[0]) throw new ExecutionLostError('somebody else works on the execution, or it is gone');
-  return { execution: rows[0], steps: await readSteps(client, executionId) };
+  const { steps, ...execution } = rows[0];
+  return { execution, steps };
 }
 
 /** Holds the row of any execution, and reads all of it; null: there is none. */
@@ -70,25 +74,45 @@ async function readSteps(client: Pick<Pool, 'query'>, executionId: string): Prom
   return rows[0]!.steps;
 }
 
+/** Writes the steps that stand in `$2` as they are now: those of a new key come to be. `source`: what else has to be there. */
+const storeStepsSql = (source: string): string => `
+  insert into execution_steps as s
+    (id, execution_id, position, key, kind, state, attempt, failures, depends_on, input, output, error, approval, waits_for, wake_at,
+     started_at, finished_at)
+  select (g->>'id')::uuid, $1, (g->>'position')::int, g->>'key', g->>'kind', (g->>'state')::"ExecutionStepState", (g->>'attempt')::int,
+         (g->>'failures')::int, array(select jsonb_array_elements_text(g->'dependsOn')), nullif(g->'input', 'null'),
+         nullif(g->'output', 'null'), g->>'error', nullif(g->'approval', 'null'), g->>'waitsFor', to_timestamp((g->>'wakeAt')::float8 / 1000),
+         case when g->>'state' not in ('PENDING', 'SKIPPED', 'CANCELLED') then now() end, case when (g->>'isOver')::bool then now() end
+  from ${source}jsonb_array_elements($2::jsonb) g
+  on conflict (execution_id, key) do update
+    set state = excluded.state, attempt = excluded.attempt, failures = excluded.failures, input = excluded.input, output = excluded.output,
+        error = excluded.error, approval = excluded.approval, waits_for = excluded.waits_for, wake_at = excluded.wake_at,
+        finished_at = excluded.finished_at,
+        started_at = case when excluded.attempt > s.attempt or s.started_at is null then excluded.started_at else s.started_at end`;
+const STORE_STEPS = storeStepsSql('');
+const MOVE = `
+  update executions
+    set status = $3::text::"ExecutionStatus", revision = revision + 1, status_reason = $4, output = $5::jsonb,
+        wake_at = to_timestamp($6::float8 / 1000), waiting_since = case when $3 = 'WAITING' then now() end,
+        finished_at = case when $7 then now() end,
+        host_id = case when $8 then null else host_id end, host_epoch = case when $8 then null else host_epoch end,
+        input_tokens = input_tokens + $9, output_tokens = output_tokens + $10
+    where id = $1`;
+const ADVANCE = `
+  with moved as (${MOVE} and host_id = $11 and host_epoch = $12 and revision = $13 and finished_at is null returning 1),
+  stored as (${storeStepsSql('moved, ')})
+  select 1 from moved`;
+
+type Client = Pick<Pool | PoolClient, 'query'>;
+
 /** Writes steps as they are now: those of a new key come to be. */
-export async function storeSteps(client: Pick<PoolClient, 'query'>, executionId: string, steps: readonly StepRow[]) {
+export async function storeSteps(client: Client, executionId: string, steps: readonly StepRow[]): Promise<void> {
   if (steps.length === 0) return;
-  const rows = steps.map((step) => ({ ...step, id: newId(), isOver: isOver(step.state) }));
-  await client.query({
-    name: 'store-execution-steps',
-    text: `insert into execution_steps as s
-        (id, execution_id, position, key, kind, state, attempt, failures, depends_on, input, output, error, approval, waits_for, wake_at, started_at, finished_at)
-      select (g->>'id')::uuid, $1, (g->>'position')::int, g->>'key', g->>'kind', (g->>'state')::"ExecutionStepState", (g->>'attempt')::int, (g->>'failures')::int,
-             array(select jsonb_array_elements_text(g->'dependsOn')), nullif(g->'input', 'null'), nullif(g->'output', 'null'), g->>'error',
-             nullif(g->'approval', 'null'), g->>'waitsFor', to_timestamp((g->>'wakeAt')::float8 / 1000),
-             case when g->>'state' not in ('PENDING', 'SKIPPED') then now() end, case when (g->>'isOver')::bool then now() end
-      from jsonb_array_elements($2::jsonb) g
-      on conflict (execution_id, key) do update
-        set state = excluded.state, attempt = excluded.attempt, failures = excluded.failures, input = excluded.input, output = excluded.output, error = excluded.error,
-            approval = excluded.approval, waits_for = excluded.waits_for, wake_at = excluded.wake_at, finished_at = excluded.finished_at,
-            started_at = case when excluded.attempt > s.attempt or s.started_at is null then excluded.started_at else s.started_at end`,
-    values: [executionId, storableJson(rows)],
-  });
+  await client.query({ name: 'store-execution-steps', text: STORE_STEPS, values: [executionId, stepsJson(steps)] });
+}
+
+function stepsJson(steps: readonly StepRow[]): string {
+  return storableJson(steps.map((step) => ({ ...step, id: newId(), isOver: isOver(step.state) })));
 }
 
 /** Those of the steps that are not over, as what they are where the execution ends. */
@@ -106,45 +130,65 @@ export type Move = {
   actor?: NewEvent['actor'];
 };
 
-/**
- * Writes what became of an execution whose row is held, raises its revision, and tells of it. Whoever works on it lets go of it where it
- * waits or has ended.
- */
-export async function storeMove(
-  client: Pick<PoolClient, 'query'>,
-  record: Recorder,
-  execution: Moved,
-  { to, reason = null, output, wakeAt = null, usage, actor }: Move,
-): Promise<void> {
-  const { id, organizationId, kind, status: previousStatus } = execution;
-  const isLetGo = isFinal(to) || to === 'WAITING';
+/** Of an execution that was read: see `advance`. Nothing is written, and the answer is false, where somebody has changed it since. */
+export async function storeAdvance(
+  client: Client,
+  lease: Lease,
+  { id, revision }: ExecutionRow,
+  steps: readonly StepRow[],
+  move: Move,
+): Promise<boolean> {
+  const { rowCount } = await client.query({
+    name: 'advance-execution',
+    text: ADVANCE,
+    values: [id, stepsJson(steps), ...moveValues(move), lease.hostId, lease.epoch, revision],
+  });
+  return rowCount === 1;
+}
+
+/** Writes what became of an execution whose row is held, and tells of it. */
+export async function storeMove(client: Client, record: Recorder, execution: Moved, move: Move): Promise<void> {
+  // The text has no use for the second value.
   await client.query({
     name: 'move-execution',
-    text: `update executions
-      set status = $2::text::"ExecutionStatus", revision = revision + 1, status_reason = $3, output = $4::jsonb,
-          wake_at = to_timestamp($5::float8 / 1000), waiting_since = case when $2 = 'WAITING' then now() end, finished_at = case when $6 then now() end,
-          host_id = case when $7 then null else host_id end, host_epoch = case when $7 then null else host_epoch end,
-          input_tokens = input_tokens + $8, output_tokens = output_tokens + $9
-      where id = $1`,
-    values: [
-      id,
-      to,
-      reason,
-      output === undefined ? null : storableJson(output),
-      wakeAt,
-      isFinal(to),
-      isLetGo,
-      usage?.inputTokens ?? 0,
-      usage?.outputTokens ?? 0,
-    ],
+    text: `with unused as (select $2::text) ${MOVE}`,
+    values: [execution.id, '', ...moveValues(move)],
   });
+  await tellMove(client, record, execution, move);
+}
+
+/** Whoever works on it lets go of it where it waits or has ended. */
+function moveValues({ to, reason = null, output, wakeAt = null, usage }: Move): unknown[] {
+  return [
+    to,
+    reason === null ? null : storableText(reason),
+    output === undefined ? null : storableJson(output),
+    wakeAt,
+    isFinal(to),
+    isLetGo(to),
+    usage?.inputTokens ?? 0,
+    usage?.outputTokens ?? 0,
+  ];
+}
+
+export function isLetGo(status: ExecutionStatus): boolean {
+  return isFinal(status) || status === 'WAITING';
+}
+
+/** In the transaction that wrote the move: tells followers, and whoever waited for its end. */
+export async function tellMove(
+  client: Client,
+  record: Recorder,
+  { id, organizationId, kind, status: previousStatus, parentId, parentStep }: Moved,
+  { to, reason = null, output, actor }: Move,
+): Promise<void> {
   record.wake(executionTopic(id));
   if (to !== previousStatus) record.event(movedEvent({ id, organizationId, kind }, previousStatus, to, reason, actor));
   if (!isFinal(to)) return;
   // Another one may have waited for its turn, or for this one's end.
   record.wake(EXECUTIONS_TOPIC);
-  if (execution.parentId && execution.parentStep)
-    await tellParent(client, execution.parentId, execution.parentStep, { status: to, reason, output: output ?? null });
+  if (parentId && parentStep)
+    await tellParent(client, parentId, parentStep, { status: to, reason, output: output ?? null });
 }
 
 /** Whoever waits for its end finds it in the step's row. Rows are held in this order alone: a child, then its parent. */
@@ -186,4 +230,9 @@ export function storableJson(value: unknown): string {
   return JSON.stringify(value).replace(/\\\\|\\u(0000|d[89a-f][0-9a-f]{2})/g, (found) =>
     found === '\\\\' ? found : '\\ufffd',
   );
+}
+
+/** The same for a text. */
+export function storableText(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\ufffd');
 }

@@ -3,7 +3,8 @@ import type { Lease } from '../../engine/host-lease.ts';
 import { notifyTopics } from '../../realtime/bus.ts';
 import { delay } from '../../shared/clock.ts';
 import { inTransaction, untilStored } from '../lease-transaction.ts';
-import { ExecutionLostError } from './ledger.ts';
+import { ExecutionLostError, storableText } from './ledger.ts';
+import type { StepRow } from './procedure.ts';
 
 /** Wakes whoever follows what an execution writes. */
 export const outputTopic = (executionId: string): string => `output:${executionId}`;
@@ -16,6 +17,14 @@ const MAX_WAITING_CHARACTERS = 64 * 1024;
 const MAX_CHUNK_CHARACTERS = 16 * 1024;
 
 type Piece = { step: string; attempt: number; text: string };
+
+/** What one attempt at a step writes. */
+export type StepOutput = {
+  /** Resolves when there is room for more. @throws what storing failed with */
+  write(text: string): Promise<void>;
+  /** Resolves when everything is stored. @throws what storing failed with */
+  flush(): Promise<void>;
+};
 
 /** Stores what the steps of an execution write, in the order in which they write it. */
 export class OutputWriter {
@@ -34,8 +43,24 @@ export class OutputWriter {
     this.#executionId = executionId;
   }
 
-  /** Resolves when there is room for more. @throws what storing failed with */
-  async write(step: string, attempt: number, text: string): Promise<void> {
+  of({ key, attempt }: Pick<StepRow, 'key' | 'attempt'>): StepOutput {
+    let half = '';
+    return {
+      write: async (given) => {
+        const text = half + given;
+        // Some models send a character in two pieces: its first half waits for the other one.
+        half = /[\ud800-\udbff]$/.test(text) ? text.slice(-1) : '';
+        await this.#write(key, attempt, half === '' ? text : text.slice(0, -1));
+      },
+      flush: async () => {
+        await this.#write(key, attempt, half);
+        half = '';
+        await this.#flush();
+      },
+    };
+  }
+
+  async #write(step: string, attempt: number, text: string): Promise<void> {
     if (this.#failure) throw this.#failure;
     if (text === '') return;
     const last = this.#waiting.at(-1);
@@ -47,9 +72,8 @@ export class OutputWriter {
     if (this.#characters > MAX_WAITING_CHARACTERS) await stored;
   }
 
-  /** Resolves when everything is stored. @throws what storing failed with */
-  async flush(): Promise<void> {
-    while (this.#waiting.length > 0 || this.#storing) await this.#store();
+  async #flush(): Promise<void> {
+    while (!this.#failure && (this.#waiting.length > 0 || this.#storing)) await this.#store();
     if (this.#failure) throw this.#failure;
   }
 
@@ -60,6 +84,8 @@ export class OutputWriter {
       })
       .finally(() => {
         this.#storing = null;
+        // Nothing more may be written for long.
+        if (this.#waiting.length > 0 && !this.#failure) void this.#store();
       });
     return this.#storing;
   }
@@ -93,7 +119,7 @@ async function storeOutput(pool: Pool, lease: Lease, executionId: string, pieces
         pieces.length,
         pieces.map(({ step }) => step),
         pieces.map(({ attempt }) => attempt),
-        pieces.map(({ text }) => text.toWellFormed().replaceAll('\0', '\ufffd')),
+        pieces.map(({ text }) => storableText(text)),
       ],
     });
     if (rowCount === 0) throw new ExecutionLostError('somebody else works on the execution, or it is gone');

@@ -11,6 +11,7 @@ import { SECOND_MS } from '../../shared/clock.ts';
 /** An execution as whoever works on it reads it. */
 export type ExecutionRow = {
   id: string;
+  revision: number;
   organizationId: string;
   kind: ExecutionKind;
   status: ExecutionStatus;

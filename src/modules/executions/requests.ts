@@ -63,9 +63,9 @@ export async function addExecution(
   record: { event(event: Omit<NewEvent, 'actor'>): void },
 ): Promise<void> {
   // The database's time, like all deadlines.
-  const [{ deadlineAt }] = await tx.$queryRaw<[{ deadlineAt: Date }]>`
-    select now() + make_interval(secs => ${timeoutSeconds}::float8) as "deadlineAt"`;
-  await tx.execution.create({ data: { ...values, deadlineAt } });
+  const [times] = await tx.$queryRaw<[{ deadlineAt: Date; waitingSince: Date }]>`
+    select now() + make_interval(secs => ${timeoutSeconds}::float8) as "deadlineAt", now() as "waitingSince"`;
+  await tx.execution.create({ data: { ...values, ...times } });
   await notifyTopics(tx, [EXECUTIONS_TOPIC]);
   const { id, organizationId, kind } = values;
   record.event({

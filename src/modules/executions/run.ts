@@ -1,23 +1,17 @@
-import type { Pool } from 'pg';
 import { isOutage } from '../../db/outage.ts';
-import { type Lease, LeaseLostError } from '../../engine/host-lease.ts';
+import { LeaseLostError } from '../../engine/host-lease.ts';
 import { delay, HOUR_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { type Advanced, advance, type Ended } from './advance.ts';
-import { ExecutionLostError } from './ledger.ts';
+import { type AdvanceDependencies, type Advanced, advance, type Ended } from './advance.ts';
+import { ExecutionLostError, type Loaded, storableJson } from './ledger.ts';
 import { OutputWriter } from './output-writer.ts';
-import { type ExecutionRow, type Procedure, StepFailure, type StepRow, type StepWork } from './procedure.ts';
+import { type ExecutionRow, StepFailure, type StepRow, type StepWork } from './procedure.ts';
 
 /** Timers take no more than some weeks. */
 const MAX_LOOK_MS = HOUR_MS;
 const INTERNAL_FAULT = 'an internal fault (the server log says which)';
 
-export type RunDependencies = {
-  pool: Pool;
-  log: Logger;
-  lease: Lease;
-  procedureOf(execution: ExecutionRow): Procedure;
-};
+export type RunDependencies = AdvanceDependencies & { log: Logger };
 
 /** The work on one execution, as long as this process has it in hand. */
 export class ExecutionRun {
@@ -27,6 +21,9 @@ export class ExecutionRun {
   /** Steps under way, and what stops them. */
   readonly #inHand = new Map<string, AbortController>();
   readonly #over: AbortSignal;
+  /** What is stored, as of when, where nobody else has changed it as far as is known. */
+  #known: { loaded: Loaded; at: number } | null = null;
+  #isOutdated = false;
   #ended: Ended[] = [];
   #happened = Promise.withResolvers<void>();
 
@@ -44,7 +41,14 @@ export class ExecutionRun {
       while (!this.#over.aborted) {
         const ended = this.#ended;
         this.#ended = [];
-        const advanced = await advance(this.#deps, this.#id, ended, new Set(this.#inHand.keys()));
+        const known = this.#known && atPresent(this.#known.loaded, performance.now() - this.#known.at);
+        // Whoever asks for another look meanwhile has it read anew.
+        this.#known = null;
+        this.#isOutdated = false;
+        const inHand = new Set(this.#inHand.keys());
+        const at = performance.now();
+        const advanced = await advance(this.#deps, { executionId: this.#id, known, ended, inHand });
+        if (!this.#isOutdated) this.#known = { loaded: advanced.loaded, at };
         this.#begin(advanced);
         if (advanced.isLetGo) return;
         await this.#somethingHappens(advanced.lookInMs);
@@ -59,10 +63,12 @@ export class ExecutionRun {
 
   /** Looks again at what is stored: something was decided elsewhere. */
   look(): void {
+    this.#known = null;
+    this.#isOutdated = true;
     this.#happened.resolve();
   }
 
-  #begin({ execution, steps, begun }: Advanced): void {
+  #begin({ loaded: { execution, steps }, begun }: Advanced): void {
     if (execution.status === 'CANCELLING' || execution.isLate)
       for (const controller of this.#inHand.values()) controller.abort();
     for (const step of begun) void this.#perform(execution, steps, step);
@@ -89,18 +95,22 @@ export class ExecutionRun {
     const ended = await this.#outcomeOf({ execution, steps, step, signal, cancelled: stop.signal });
     this.#inHand.delete(key);
     this.#ended.push({ key, attempt, ...ended });
-    this.look();
+    this.#happened.resolve();
   }
 
   async #outcomeOf(work: Omit<StepWork, 'write'>): Promise<DistributiveOmit<Ended, 'key' | 'attempt'>> {
     const { execution, step, signal } = work;
-    const write = (text: string) => this.#output.write(step.key, step.attempt, text);
+    const written = this.#output.of(step);
     try {
       const procedure = this.#deps.procedureOf(execution);
-      const result = await procedure.perform({ ...work, write });
-      await this.#output.flush();
-      return 'isWaiting' in result ? { result: 'waiting', wakeAt: result.wakeAt } : { result: 'succeeded', ...result };
+      const result = await procedure.perform({ ...work, write: written.write });
+      await written.flush();
+      return 'isWaiting' in result
+        ? { result: 'waiting', wakeAt: result.wakeAt }
+        : { result: 'succeeded', ...result, output: asStored(result.output) };
     } catch (error) {
+      // What it wrote before stays; where that cannot be stored, neither can how it ended.
+      await written.flush().catch(() => undefined);
       if (signal.aborted) return { result: 'stopped' };
       return { result: 'failed', failure: this.#failureOf(error, step) };
     }
@@ -112,6 +122,18 @@ export class ExecutionRun {
     this.#deps.log.error({ err: error, executionId: this.#id, step: key }, 'a step of an execution failed');
     return new StepFailure(INTERNAL_FAULT);
   }
+}
+
+/** What was read so many milliseconds ago, with the times that have come since. */
+function atPresent({ execution, steps }: Loaded, passedMs: number): Loaded {
+  const now = execution.now + passedMs;
+  const isDue = ({ wakeAt }: StepRow) => wakeAt !== null && wakeAt <= now;
+  return { execution: { ...execution, now }, steps: steps.map((step) => ({ ...step, isDue: isDue(step) })) };
+}
+
+/** As it will be read again. */
+function asStored(output: unknown): unknown {
+  return JSON.parse(storableJson(output ?? null));
 }
 
 type DistributiveOmit<Type, Keys extends PropertyKey> = Type extends unknown ? Omit<Type, Keys> : never;

@@ -5,11 +5,13 @@ import type { Bus } from '../../realtime/bus.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { fenced } from '../lease-transaction.ts';
+import { Announcer } from './announcer.ts';
 import { cancelNeedless } from './cancellation.ts';
 import { claimExecutions, executionsToLookAt } from './claim.ts';
-import { cancelled, EXECUTIONS_TOPIC, lockExecution, storeMove, storeSteps } from './ledger.ts';
+import { cancelled, EXECUTIONS_TOPIC, readExecution, storeMove, storeSteps } from './ledger.ts';
 import type { ExecutionRow, Procedure } from './procedure.ts';
 import { ExecutionRun } from './run.ts';
+import { isFinal } from './state.ts';
 
 /** A wake-up that got lost, or a time that has come, is found so often. */
 export const LOOK_MS = SECOND_MS;
@@ -32,11 +34,13 @@ export class ExecutionWorker {
   readonly #runs = new Map<string, { run: ExecutionRun; working: Promise<void> }>();
   /** Ends the pause between two looks. */
   #pause = new AbortController();
+  readonly #announcer: Announcer;
   #running: Promise<void> = Promise.resolve();
 
   constructor(deps: ExecutionWorkerDependencies, lease: Lease) {
     this.#deps = deps;
     this.#lease = lease;
+    this.#announcer = new Announcer(deps);
   }
 
   start(): void {
@@ -48,6 +52,7 @@ export class ExecutionWorker {
     this.#stop.abort();
     await this.#running;
     await Promise.all([...this.#runs.values()].map(({ working }) => working));
+    await this.#announcer.close();
   }
 
   async #work(over: AbortSignal): Promise<void> {
@@ -73,7 +78,8 @@ export class ExecutionWorker {
 
   #take(id: string, over: AbortSignal): void {
     const former = this.#runs.get(id)?.working;
-    const run = new ExecutionRun({ ...this.#deps, lease: this.#lease }, id, over);
+    const announce = (topic: string) => this.#announcer.announce(topic);
+    const run = new ExecutionRun({ ...this.#deps, lease: this.#lease, announce }, id, over);
     const working = Promise.resolve(former)
       .then(() => run.work())
       .catch((error: unknown) => this.#fail(id, error, over))
@@ -92,9 +98,10 @@ export class ExecutionWorker {
     log.error({ err: error, executionId: id }, 'the work on an execution broke');
     try {
       await fenced(pool, this.#lease, async (client, record) => {
-        const { execution, steps } = await lockExecution(client, this.#lease, id);
-        await storeSteps(client, id, cancelled(steps));
-        await storeMove(client, record, execution, {
+        const loaded = await readExecution(client, id);
+        if (!loaded || isFinal(loaded.execution.status)) return;
+        await storeSteps(client, id, cancelled(loaded.steps));
+        await storeMove(client, record, loaded.execution, {
           to: 'FAILED',
           reason: 'an internal fault (the server log says which)',
         });

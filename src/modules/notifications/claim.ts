@@ -35,7 +35,8 @@ const CLAIMED = `d.id, d.event_type as "eventType", d.message, d.payload, d.crea
   c.is_enabled as "isEnabled", c.configuration`;
 
 /**
- * Takes the oldest due delivery of each of up to so many channels. A channel has one in hand at a time, whichever server has it: what
+ * Takes the oldest due delivery of each of up to so many channels, by lot where there are more: nobody's slow receivers hold up all
+ * others. A channel has one in hand at a time, whichever server has it: what
  * need not be tried again arrives in order.
  */
 export async function claimDeliveries(pool: Pool, limit: number): Promise<ClaimedDelivery[]> {
@@ -46,7 +47,7 @@ export async function claimDeliveries(pool: Pool, limit: number): Promise<Claime
       text: `
         with due as (select distinct d.channel_id from notification_deliveries d where ${IS_DUE})
         select c.id from notification_channels c join due on due.channel_id = c.id
-        where not exists (${IS_IN_HAND}) limit $1 for no key update of c skip locked`,
+        where not exists (${IS_IN_HAND}) order by random() limit $1 for no key update of c skip locked`,
       values: [limit],
     });
     if (channels.length === 0) return [];

@@ -15,18 +15,19 @@ type MatchedEvent = NamedEvent & { id: string; subjectId: string | null; occurre
 
 /**
  * Makes deliveries of what happened since the last look, and moves the cursors past it, in one transaction: no event is left out, and
- * none told twice. Organizations that another server works on at present are left to it.
+ * none told twice. Organizations that another server works on at present are left to it. Answers whether it did anything: there may be more.
  */
-export async function tellChannels(pool: Pool): Promise<void> {
-  await inTransaction(pool, async (client) => {
+export async function tellChannels(pool: Pool): Promise<boolean> {
+  return inTransaction(pool, async (client) => {
     const spans = await lockSpans(client);
-    if (spans.length === 0) return;
+    if (spans.length === 0) return false;
     await addDeliveries(client, await matchedEvents(client, spans));
     await client.query(
       `update notification_cursors k set sequence = s.through
        from jsonb_to_recordset($1) s("organizationId" uuid, through bigint) where k.organization_id = s."organizationId"`,
       [JSON.stringify(spans)],
     );
+    return true;
   });
 }
 

@@ -121,7 +121,9 @@ export function createNotifications(deps: NotificationDependencies): Notificatio
         if (name !== undefined && name !== channel.name) await requireFreeName(tx, organizationId, name);
         if (isEnabled === false) await failPending(tx, id);
         record.event({ ...about(organizationId, id), type: 'notificationChannel.updated', data: { fields } });
-        const begins = !isFollowing(channel) && isFollowing({ ...channel, ...values });
+        const begins =
+          !isFollowing(channel) &&
+          isFollowing({ isEnabled: isEnabled ?? channel.isEnabled, eventTypes: eventTypes ?? channel.eventTypes });
         const followsAfter = begins ? await followFromNow(tx, organizationId) : undefined;
         const configured = values.configuration && reconfigure(channel, values.configuration);
         return tx.notificationChannel.update({

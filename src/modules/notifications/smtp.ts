@@ -1,4 +1,3 @@
-import { createTransport } from 'nodemailer';
 import { SECOND_MS } from '../../shared/clock.ts';
 import { type GuardedHttp, HttpRequestError } from '../../shared/guarded-http.ts';
 import type { EmailConfiguration } from './configuration.ts';
@@ -21,6 +20,8 @@ export async function sendEmail(
   told: Told,
   signal: AbortSignal,
 ): Promise<string | null> {
+  // With the first e-mail, not with the server: it takes 20 MB.
+  const { createTransport } = await import('nodemailer');
   const timeout = AbortSignal.timeout(SMTP_TIMEOUT_MS);
   const end = AbortSignal.any([signal, timeout]);
   const transport = createTransport({

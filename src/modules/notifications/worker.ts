@@ -12,7 +12,7 @@ import { tellChannels } from './outbox.ts';
 /** Events, and times that have come, are found so often. */
 export const LOOK_MS = SECOND_MS;
 /** What this process sends at once. */
-export const MAX_IN_HAND = 50;
+export const MAX_IN_HAND = 100;
 
 export type NotificationWorkerDependencies = { pool: Pool; bus: Bus; log: Logger; deliver: Deliver };
 
@@ -49,12 +49,11 @@ export class NotificationWorker {
       this.#pause = new AbortController();
       try {
         const { hasEvents, hasDue } = await lookForWork(pool);
-        if (hasEvents) await tellChannels(pool);
+        const isMore = hasEvents && (await tellChannels(pool));
         if (hasEvents || hasDue)
           for (const delivery of await claimDeliveries(pool, MAX_IN_HAND - this.#sending.size))
             this.#send(delivery, over);
-        // There may be more of them.
-        if (hasEvents) continue;
+        if (isMore) continue;
       } catch (error) {
         if (over.aborted) return;
         log[isOutage(error) ? 'warn' : 'error']({ err: error }, 'notifications are looked at again soon');

@@ -7,10 +7,11 @@ import { EVENT_COLUMNS, type StoredEvent } from '../../realtime/event-store.ts';
 import { changeBySystem, type Recorder } from '../change.ts';
 import { dataOf, mayRead, subjectIdOf } from '../events/types.ts';
 import { EXECUTIONS_TOPIC, executionTopic, storableJson } from '../executions/ledger.ts';
+import type { StepRow } from '../executions/procedure.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import { ExpressionError } from './expression.ts';
 import { beginTriggered, type Trigger } from './triggers.ts';
-import { evaluateWith } from './values.ts';
+import { evaluateWith, RunValues } from './values.ts';
 
 /** Events that are looked at in one transaction. */
 const BATCH = 50;
@@ -29,8 +30,11 @@ type EventTrigger = {
 type Waiter = {
   id: string;
   executionId: string;
-  waitsFor: string;
+  definition: WorkflowDefinition;
+  given: unknown;
+  createdAt: Date;
   input: { where?: string; item?: unknown; index?: number };
+  ended: Pick<StepRow, 'key' | 'state' | 'output' | 'error'>[];
 };
 
 /**
@@ -108,7 +112,7 @@ async function beginRuns(
     // Nobody learns of what they may not read.
     if (role === null || !mayRead(role, type)) continue;
     const { where, input } = definition.triggers[position] as Extract<Trigger, { kind: 'event' }>;
-    if (!matches(where, told)) continue;
+    if (!matches(where, (source) => evaluateWith(source, told))) continue;
     if (recent >= MAX_EVENT_RUNS_PER_MINUTE) {
       const reason = `events began ${MAX_EVENT_RUNS_PER_MINUTE} runs of it within a minute already`;
       const subject = { type: 'Workflow', id: workflowId };
@@ -126,12 +130,16 @@ async function wakeWaiters(
   told: { event: unknown },
 ): Promise<void> {
   const waiters = await tx.$queryRaw<Waiter[]>`
-    select s.id, s.execution_id as "executionId", s.waits_for as "waitsFor", s.input
+    select s.id, s.execution_id as "executionId", s.input, e.definition, e.input as given, e.created_at as "createdAt",
+           case when s.input ? 'where' then (
+             select jsonb_agg(jsonb_build_object('key', b.key, 'state', b.state, 'output', b.output, 'error', b.error))
+             from execution_steps b where b.execution_id = e.id and b.finished_at is not null) end as ended
     from execution_steps s join executions e on e.id = s.execution_id
     where s.waits_for = ${type} and s.state = 'WAITING' and e.organization_id = ${organizationId}::uuid and e.finished_at is null
     order by e.id, s.position`;
-  for (const { id, executionId, input } of waiters) {
-    if (!matches(input.where, { ...told, item: input.item, index: input.index })) continue;
+  for (const waiter of waiters) {
+    if (!isAwaited(waiter, told)) continue;
+    const { id, executionId } = waiter;
     await tx.$queryRaw`select 1 from executions where id = ${executionId}::uuid for no key update`;
     const changed = await tx.$executeRaw`
       update execution_steps set state = 'SUCCEEDED', output = ${storableJson(told.event)}::jsonb, waits_for = null, wake_at = null, finished_at = now()
@@ -143,11 +151,23 @@ async function wakeWaiters(
   }
 }
 
+/** Its condition may be about what the run was given, and what came of its steps so far. */
+function isAwaited(
+  { executionId, definition, given, createdAt, input, ended }: Waiter,
+  told: { event: unknown },
+): boolean {
+  const { where, item, index } = input;
+  const execution = { id: executionId, createdAt: createdAt.getTime(), input: given };
+  return matches(where, (source) =>
+    new RunValues(definition, execution, ended ?? []).evaluate(source, { ...told, item, index }),
+  );
+}
+
 /** One that cannot be evaluated is about another event. */
-function matches(where: string | undefined, values: Record<string, unknown>): boolean {
+function matches(where: string | undefined, evaluate: (source: string) => unknown): boolean {
   if (where === undefined) return true;
   try {
-    return evaluateWith(where, values) === true;
+    return evaluate(where) === true;
   } catch (error) {
     if (error instanceof ExpressionError) return false;
     throw error;

@@ -11,7 +11,7 @@ import type {
   StepWork,
 } from '../executions/procedure.ts';
 import { isOver } from '../executions/state.ts';
-import type { StepKind, WorkflowDefinition, WorkflowStep } from './definition.ts';
+import { MAX_ITEMS, type StepKind, type WorkflowDefinition, type WorkflowStep } from './definition.ts';
 import { ExpressionError } from './expression.ts';
 import { ancestorsOf, type Needs } from './graph.ts';
 import { RunValues } from './values.ts';
@@ -81,7 +81,7 @@ class Scheduler {
   next(): Next {
     const named = Object.entries(this.#definition.steps);
     const absent = named.filter(([name]) => !this.#steps.has(name));
-    if (absent.length > 0) return { orders: absent.map(([name, step]) => pending(name, step)) };
+    if (absent.length > 0) return { orders: inOrder(absent).map(([name, step]) => pending(name, step)) };
     const orders = named.flatMap(([name, step]) => this.#ordersOf(name, step));
     if (orders.length > 0 || named.some(([name]) => !isOver(this.#steps.get(name)!.state))) return { orders };
     return { orders, conclusion: this.#conclusion() };
@@ -167,6 +167,7 @@ class Scheduler {
   #ordersOfEach(name: string, step: WorkflowStep, row: StepRow): StepOrder[] {
     const items = row.input;
     if (!Array.isArray(items)) throw new ExpressionError('forEach must be a list');
+    if (items.length > MAX_ITEMS) throw new ExpressionError(`forEach has ${items.length} entries: up to ${MAX_ITEMS}`);
     const keys = items.map((_, index) => `${name}[${index}]`);
     const rows = keys.map((key) => this.#steps.get(key));
     const waiting = rows.flatMap((each) => (each ? this.#ordersOfWaiting(each, step) : []));
@@ -210,6 +211,13 @@ class Scheduler {
       return { status: 'FAILED', reason: `its output: ${error.message}` };
     }
   }
+}
+
+/** What is needed stands before what needs it: stored as JSON, a definition has no order of its own. */
+function inOrder(named: [string, WorkflowStep][]): [string, WorkflowStep][] {
+  const needs: Needs = new Map(named.map(([name, step]) => [name, step.needs]));
+  const depths = new Map(named.map(([name]) => [name, ancestorsOf(needs, name).size]));
+  return named.toSorted(([one], [other]) => depths.get(one)! - depths.get(other)!);
 }
 
 function pending(name: string, { kind, needs }: WorkflowStep): StepOrder {

@@ -9,7 +9,7 @@ const EXPRESSIONS = new Expressions({
 });
 
 /** A step's own values beside those of the whole run. */
-export type Local = { item?: unknown; index?: number };
+export type Local = { item?: unknown; index?: number; event?: unknown };
 
 /** Evaluates the expressions of a definition in one run of it. */
 export class RunValues {
@@ -17,8 +17,8 @@ export class RunValues {
 
   constructor(
     { inputs: declared }: Pick<WorkflowDefinition, 'inputs'>,
-    execution: ExecutionRow,
-    steps: readonly StepRow[],
+    execution: Pick<ExecutionRow, 'id' | 'createdAt' | 'input'>,
+    steps: readonly Pick<StepRow, 'key' | 'state' | 'output' | 'error'>[],
   ) {
     this.#values = {
       inputs: typed(declared, execution.input),
