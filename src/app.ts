@@ -12,6 +12,7 @@ import { startMaintenance } from './engine/maintenance.ts';
 import type { Services } from './graphql/context.ts';
 import { schema } from './graphql/schema.ts';
 import { createModelCatalog } from './models/catalog.ts';
+import { agentConfigurationSchema } from './modules/agents/configuration.ts';
 import type { EngineDriver } from './modules/deployments/container-engines.ts';
 import { createHostEngine, type HostEngine } from './modules/deployments/host-engine.ts';
 import { ReleaseStore } from './modules/deployments/release-store.ts';
@@ -29,6 +30,7 @@ import { createOrganizations } from './modules/organizations/service.ts';
 import type { ServiceDependencies } from './modules/services.ts';
 import { createStacks } from './modules/stacks/service.ts';
 import { createRunServices } from './modules/workflows/composition.ts';
+import { workflowSchema } from './modules/workflows/definition.ts';
 import { TriggerWorker } from './modules/workflows/trigger-worker.ts';
 import type { Bus } from './realtime/bus.ts';
 import { createEventTails } from './realtime/event-follower.ts';
@@ -40,6 +42,7 @@ import { createProcessRuntime } from './runtimes/process/process-runtime.ts';
 import type { Runtime } from './runtimes/runtime.ts';
 import type { PartState } from './server/health.ts';
 import { createHttpServer, type HttpServer } from './server/http-server.ts';
+import { publishSchemas } from './server/published-schemas.ts';
 import { DAY_MS, delay, systemClock } from './shared/clock.ts';
 import { createKeyring } from './shared/crypto.ts';
 import { GuardedHttp } from './shared/guarded-http.ts';
@@ -313,5 +316,9 @@ function listen(
     log,
     checks,
     version: VERSION,
+    schemas: publishSchemas(publicUrl, {
+      '/schemas/workflow.json': workflowSchema(),
+      '/schemas/agent-configuration.json': agentConfigurationSchema(),
+    }),
   });
 }

@@ -12,6 +12,7 @@ import { sendGraphiQL, wantsGraphiQL } from './graphiql.ts';
 import { type HealthChecks, sendHealth, sendLiveness, sendReadiness } from './health.ts';
 import { createMetrics, METRICS_CONTENT_TYPE, type Metrics, observeProcess } from './metrics.ts';
 import { bearerTokenOf, type ContextParts } from './operation-context.ts';
+import { type PublishedSchemas, sendSchema } from './published-schemas.ts';
 import { createRequestGuard, type GuardOptions } from './request-guard.ts';
 import { createSessionWatch } from './session-watch.ts';
 import { createSharedExecution } from './shared-execution.ts';
@@ -40,6 +41,8 @@ export type HttpServerOptions = ContextParts &
     /** The state of each part, for /health/ready. */
     checks: HealthChecks;
     version: string;
+    /** JSON Schemas that are published, by their paths. */
+    schemas?: PublishedSchemas;
     metrics?: Metrics;
   };
 
@@ -54,7 +57,7 @@ export type HttpServer = AsyncDisposable & {
 
 /** Everything that listens: GraphQL over HTTP, SSE and WebSocket, GraphiQL, health, metrics, keys. Resolves when it listens. */
 export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, log, services } = options;
+  const { host, log, services, schemas = {} } = options;
   const metrics = options.metrics ?? createMetrics();
   const stopObserving = observeProcess(metrics);
   const measured = measurements(metrics);
@@ -102,6 +105,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       return sendText(response, 'application/json', JSON.stringify(await services.identity.jwks()));
     }
     if (isWebhook(path)) return receiveWebhook(services, request, response, path);
+    if (Object.hasOwn(schemas, path)) return sendSchema(response, schemas[path]!);
     if (path !== GRAPHQL_PATH) {
       if (path === '/' && wantsGraphiQL(request)) return redirect(response, GRAPHQL_PATH);
       return refuse(

@@ -49,7 +49,7 @@ const until = (what: string, id: string, isSo: (execution: Data) => unknown): Pr
 const untilOver = (id: string) => until('it is over', id, ({ finishedAt }) => finishedAt !== null);
 const statesOf = ({ steps }: Data) => Object.fromEntries(steps.nodes.map(({ key, state }: Data) => [key, state]));
 const stepOf = ({ steps }: Data, key: string) => steps.nodes.find((step: Data) => step.key === key);
-const told = (path: string) => web.of(path).map(({ body }) => JSON.parse(body).data.message);
+const told = (path: string) => web.of(path).map(({ body }) => JSON.parse(body).message);
 
 async function newChannel(path: string): Promise<string> {
   const configuration = { webhook: { url: `${web.url}${path}` } };

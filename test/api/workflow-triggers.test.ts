@@ -144,6 +144,40 @@ describe('an event', () => {
     await acme.newStack('services: { web: { command: [sleep, "1"] } }', 'awaited');
     expect(await runs(id, 1)).toMatchObject([{ status: 'COMPLETED', output: 'awaited' }]);
   });
+
+  it('should be waited for by what the run was given, and what came of its steps', async () => {
+    const where = 'event.data.name == inputs.name && steps.before.state == "SUCCEEDED"';
+    const id = await create({
+      inputs: { name: { type: 'string' } },
+      steps: {
+        before: { kind: 'delay', seconds: 0 },
+        wait: { kind: 'waitForEvent', needs: ['before'], event: 'stack.created', where },
+      },
+      output: '${{ steps.wait.output.data.name }}',
+    });
+    await acme.mutate('workflowRun', 'Execution { id }', { workflowId: id, input: { name: 'named' } });
+    await eventually('it waits', async () => (await runsOf(id))[0].status === 'WAITING');
+    await acme.newStack('services: { web: { command: [sleep, "1"] } }', 'not named');
+    await acme.newStack('services: { web: { command: [sleep, "1"] } }', 'named');
+    expect(await runs(id, 1)).toMatchObject([{ status: 'COMPLETED', output: 'named' }]);
+  });
+
+  it('should not be what a step waits for whose maker, or whoever began it, may not read it', async () => {
+    const developer = await acme.addMember('DEVELOPER');
+    const definition = { steps: { wait: { kind: 'waitForEvent', event: 'invitation.created' } } };
+    const [theirs, ours] = [await create(definition, {}, developer), await create(definition)];
+    const run = (workflowId: string, by = acme) => by.mutate('workflowRun', 'Execution { id }', { workflowId });
+    const allowed = await run(ours);
+    const refused = [await run(theirs), await run(ours, developer)];
+    const all = async () => [...(await runsOf(theirs)), ...(await runsOf(ours))];
+    await eventually('they wait', async () => (await all()).every(({ status }) => status === 'WAITING'));
+    await acme.mutate('organizationInvite', 'InvitationCreated { invitation { id } }', {
+      ...{ organizationId: acme.organizationId, email: 'other-guest@example.com' },
+    });
+    const statusOf = async ({ id }: Data) => (await all()).find((each) => each.id === id).status;
+    await eventually('the one goes on', async () => (await statusOf(allowed)) === 'COMPLETED');
+    for (const each of refused) expect(await statusOf(each)).toBe('WAITING');
+  });
 });
 
 describe('a webhook', () => {

@@ -53,10 +53,12 @@ const SCENES: Scene[] = [
   {
     name: 'after a turn, which is not recorded',
     kind: 'free',
-    first: { text: 'wait', pauseMs: 500 },
-    async reached({ word }) {
-      await eventually('it is asked', () => asksOf(word).length === 1);
-      await (await takenLock(STEPS)).isWaitedFor();
+    first: { text: 'so' },
+    // What it wrote is stored before how it ended.
+    hold: 'lock table execution_output in share mode',
+    async reached({ word }, lock) {
+      await lock.isWaitedFor();
+      await isSaid(word);
     },
     asked: [2, 1],
   },
@@ -166,7 +168,7 @@ async function prepare(): Promise<Run> {
 async function begin(run: Run, kind: Kind, first?: Answer): Promise<void> {
   const usual = (asked: AskedRequest['body']) =>
     turnOf(asked) === 2 ? { text: 'It is deployed.' } : wish(run.stackId);
-  // What it says first is what it wishes for, said slowly, or a thought that does not end.
+  // What it says first is what it wishes for, in words, or a thought that does not end.
   const begins = first && ('hangsAfter' in first ? first : { ...wish(run.stackId), ...first });
   models.answers = begins ? [begins, usual] : [usual];
   run.id = await runs.begin(`Deploy ${run.word}.`, { agentId: agents[kind] });

@@ -82,6 +82,14 @@ const SCENES: Scene[] = [
     letGo: ({ production }) => production.open('a', 2),
   },
   {
+    name: 'the check, its answer held back',
+    ending: 'bad-check',
+    isApproved: true,
+    prepare: ({ checkPath }) => web.hold(checkPath),
+    reached: ({ checkPath }) => eventually('it is checked', () => web.of(checkPath).length > 0),
+    letGo: ({ checkPath }) => web.letGo(checkPath),
+  },
+  {
     name: 'the rollback',
     ending: 'bad-check',
     isApproved: true,

@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { cancelled, readExecution, storeSteps } from '../../src/modules/executions/ledger.ts';
+import type { Lease } from '../../src/engine/host-lease.ts';
+import {
+  cancelled,
+  loadExecution,
+  readExecution,
+  storeAdvance,
+  storeMove,
+  storeSteps,
+} from '../../src/modules/executions/ledger.ts';
 import type { StepRow } from '../../src/modules/executions/procedure.ts';
 import { newId } from '../../src/shared/ids.ts';
 import { stepRow } from '../support/execution-rows.ts';
@@ -60,5 +68,30 @@ describe('the steps of an execution', () => {
       'SKIPPED: –, over',
       'SUCCEEDED: began, over',
     ]);
+  });
+});
+
+describe('an execution that waits for another one', () => {
+  it('should not be written over by who read it before that one ended', async () => {
+    const { prisma, pool } = tenants.database;
+    const { id: hostId, epoch } = await prisma.host.findFirstOrThrow();
+    const lease: Lease = { hostId, epoch, signal: new AbortController().signal };
+    await prisma.execution.update({
+      where: { id: executionId },
+      data: { status: 'RUNNING', hostId, hostEpoch: epoch },
+    });
+    const waiting = stepRow({ key: 'child', state: 'RUNNING', attempt: 1 });
+    await store(waiting);
+    const childId = newId();
+    const child = { id: childId, organizationId: tenants.acme.id, kind: 'AGENT', definition: {} } as const;
+    const parent = { parentId: executionId, parentStep: 'child' };
+    await prisma.execution.create({ data: { ...child, ...parent, status: 'RUNNING', deadlineAt: new Date() } });
+    const before = await loadExecution(pool, lease, executionId);
+    const ended = (await readExecution(pool, childId))!;
+    const record = { event: () => undefined, wake: () => undefined };
+    await storeMove(pool, record, ended.execution, { to: 'COMPLETED', output: 42 });
+    const late = storeAdvance(pool, lease, before.execution, [{ ...waiting, state: 'WAITING' }], { to: 'WAITING' });
+    expect(await late).toBe(false);
+    expect(await read()).toMatchObject([{ state: 'RUNNING', output: { status: 'COMPLETED', output: 42 } }]);
   });
 });

@@ -71,7 +71,8 @@ export type AgentConfiguration = z.output<typeof agentConfiguration>;
 /** The JSON Schema of what is given as a configuration. */
 export function agentConfigurationSchema(): Record<string, unknown> {
   const schema = z.toJSONSchema(agentConfiguration, { io: 'input' });
-  return { $id: 'urn:windflow:agent-configuration', title: 'The configuration of an agent', ...schema };
+  const description = 'How an agent works, and what it may use: see docs/agents.md.';
+  return { $id: 'urn:windflow:agent-configuration', title: 'The configuration of an agent', description, ...schema };
 }
 
 /** Why answers cannot be checked against a schema; null: they can. A compiler of its own each time: it would keep each "$id" that it saw. */

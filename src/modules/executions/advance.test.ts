@@ -73,6 +73,13 @@ describe('what becomes of an execution', () => {
     expect(due.settle(nothingInHand).begun).toMatchObject([{ state: 'RUNNING', attempt: 2, wakeAt: null }]);
   });
 
+  it('should not count an attempt that was interrupted as one that failed', () => {
+    const failure = new StepFailure('busy', { isTransient: true });
+    const board = boardOf([running('a', RETRY.attempts)], saying());
+    board.end({ key: 'a', attempt: RETRY.attempts, result: 'failed', failure });
+    expect(board.steps).toMatchObject([{ state: 'RETRYING', failures: 1 }]);
+  });
+
   it('should keep in hand what is tried again soon', () => {
     const soon = stepRow({ state: 'RETRYING', attempt: 1, wakeAt: READ_AT + 1_000 });
     expect(boardOf([soon], saying()).settle(nothingInHand)).toMatchObject({ move: { to: 'RUNNING' }, lookInMs: 1_000 });

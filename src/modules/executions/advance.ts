@@ -220,7 +220,7 @@ export class Board {
   #fail(step: StepRow, failure: StepFailure): StepRow {
     const { message: error, output } = failure;
     const failures = step.failures + 1;
-    const pause = pauseAfter(this.#procedure.retryOf(this.#execution, step), step.attempt, failure);
+    const pause = pauseAfter(this.#procedure.retryOf(this.#execution, step), failures, failure);
     if (pause === null) return this.#set(step, { state: 'FAILED', failures, error, output });
     const wakeAt = this.#execution.now + pause;
     return this.#set(step, { state: 'RETRYING', failures, error, output: null, wakeAt, isDue: pause === 0 });

@@ -7,7 +7,7 @@ const NOT_STORABLE = '\0\ud800\udfff\udbff\udc00';
 describe('storableJson', () => {
   it('should be the JSON of whatever PostgreSQL can store', () => {
     fc.assert(
-      fc.property(fc.jsonValue({ stringUnit: 'binary' }), (value) => {
+      fc.property(fc.jsonValue({ stringUnit: 'binary', maxDepth: 2 }), (value) => {
         fc.pre(!JSON.stringify(value).includes('\\u0000'));
         expect(JSON.parse(storableJson(value))).toEqual(JSON.parse(JSON.stringify(value)));
       }),

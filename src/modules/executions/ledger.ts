@@ -180,8 +180,9 @@ export async function tellMove(
   client: Client,
   record: Recorder,
   { id, organizationId, kind, status: previousStatus, parentId, parentStep }: Moved,
-  { to, reason = null, output, actor }: Move,
+  { to, output, actor, ...move }: Move,
 ): Promise<void> {
+  const reason = move.reason == null ? null : storableText(move.reason);
   record.wake(executionTopic(id));
   if (to !== previousStatus) record.event(movedEvent({ id, organizationId, kind }, previousStatus, to, reason, actor));
   if (!isFinal(to)) return;
@@ -198,7 +199,11 @@ async function tellParent(
   parentStep: string,
   end: ChildEnd,
 ): Promise<void> {
-  await client.query('update executions set wake_at = now() where id = $1 and finished_at is null', [parentId]);
+  // Its revision, so that whoever read it before does not write over this.
+  await client.query(
+    'update executions set wake_at = now(), revision = revision + 1 where id = $1 and finished_at is null',
+    [parentId],
+  );
   await client.query(
     `update execution_steps set output = $3 where execution_id = $1 and key = $2 and state in ('RUNNING', 'WAITING')`,
     [parentId, stepOfChild(parentStep), storableJson(end)],

@@ -140,10 +140,10 @@ export const retryPolicy = z.strictObject({
 
 export type RetryPolicy = z.output<typeof retryPolicy>;
 
-/** How long to wait after an attempt that failed; null: it is not tried again. */
-export function pauseAfter(policy: RetryPolicy, attempt: number, failure: StepFailure): number | null {
-  if (!failure.isTransient || attempt >= policy.attempts) return null;
-  const planned = policy.delaySeconds * SECOND_MS * policy.factor ** (attempt - 1);
+/** How long to wait after so many attempts that failed, those that a crash interrupted aside; null: it is not tried again. */
+export function pauseAfter(policy: RetryPolicy, failures: number, failure: StepFailure): number | null {
+  if (!failure.isTransient || failures >= policy.attempts) return null;
+  const planned = policy.delaySeconds * SECOND_MS * policy.factor ** (failures - 1);
   return Math.min(Math.max(planned, failure.retryAfterMs ?? 0), MAX_RETRY_DELAY_SECONDS * SECOND_MS);
 }
 

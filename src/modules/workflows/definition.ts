@@ -133,6 +133,14 @@ export const workflowDefinition = z.strictObject({
   output: z.unknown().optional().describe('Of the whole run; absent: nothing.'),
 });
 
+/** The JSON Schema of what is given as a definition. */
+export function workflowSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(workflowDefinition, { io: 'input' });
+  const description =
+    'Steps that need each other, and what begins them: see docs/workflows.md. Expressions are checked by the server.';
+  return { title: 'The definition of a workflow', description, ...schema };
+}
+
 export type WorkflowDefinition = z.output<typeof workflowDefinition>;
 export type WorkflowStep = WorkflowDefinition['steps'][string];
 export type StepKind = WorkflowStep['kind'];

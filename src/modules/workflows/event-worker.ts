@@ -34,7 +34,10 @@ type Waiter = {
   given: unknown;
   createdAt: Date;
   input: { where?: string; item?: unknown; index?: number };
-  ended: Pick<StepRow, 'key' | 'state' | 'output' | 'error'>[];
+  /** Of those in whose name it acts; null: they are no members any more. */
+  roles: (Role | null)[];
+  /** Null: its condition needs none. */
+  ended: Pick<StepRow, 'key' | 'state' | 'output' | 'error'>[] | null;
 };
 
 /**
@@ -131,14 +134,18 @@ async function wakeWaiters(
 ): Promise<void> {
   const waiters = await tx.$queryRaw<Waiter[]>`
     select s.id, s.execution_id as "executionId", s.input, e.definition, e.input as given, e.created_at as "createdAt",
-           case when s.input ? 'where' then (
+           array(select m.role::text from unnest(array[(e.definition->>'makerId')::uuid, e.created_by_id]) with ordinality as p(id, place)
+                 left join organization_members m on m.user_id = p.id and m.organization_id = e.organization_id
+                 where p.place = 1 or e.created_by_id is not null or e.trigger in ('MANUAL', 'RETRY')) as roles,
+           case when s.input->>'where' is not null then (
              select jsonb_agg(jsonb_build_object('key', b.key, 'state', b.state, 'output', b.output, 'error', b.error))
              from execution_steps b where b.execution_id = e.id and b.finished_at is not null) end as ended
     from execution_steps s join executions e on e.id = s.execution_id
     where s.waits_for = ${type} and s.state = 'WAITING' and e.organization_id = ${organizationId}::uuid and e.finished_at is null
     order by e.id, s.position`;
   for (const waiter of waiters) {
-    if (!isAwaited(waiter, told)) continue;
+    const mayBeTold = waiter.roles.every((role) => role !== null && mayRead(role, type));
+    if (!mayBeTold || !isAwaited(waiter, told)) continue;
     const { id, executionId } = waiter;
     await tx.$queryRaw`select 1 from executions where id = ${executionId}::uuid for no key update`;
     const changed = await tx.$executeRaw`

@@ -29,6 +29,9 @@ export type RunDefinition = WorkflowDefinition & {
 
 /** Does the steps of one kind. */
 export type Performer = (work: StepWork, input: Record<string, unknown>) => Promise<StepResult>;
+/** What steps of all kinds have decides about them, and is no matter of whoever does them. */
+const COMMON_FIELDS = new Set('kind needs if forEach maxParallel retry timeoutSeconds continueOnError'.split(' '));
+
 /** Those of the other kinds are only waited for. */
 export type PerformedKind = Exclude<StepKind, 'approval' | 'delay' | 'waitForEvent'>;
 
@@ -116,11 +119,11 @@ class Scheduler {
   }
 
   #begin(key: string, step: WorkflowStep, local: { item?: unknown; index?: number } = {}): StepOrder {
-    const { needs: _needs, if: _if, forEach: _forEach, maxParallel: _parallel, retry: _retry, kind, ...rest } = step;
-    const { where, event, ...templates } = rest as typeof rest & { where?: string; event?: string };
+    const own = Object.entries(step).filter(([field]) => !COMMON_FIELDS.has(field));
+    const { where, event, ...templates } = Object.fromEntries(own) as { where?: string; event?: string };
     const filled = this.#values.fill(templates, local) as Record<string, unknown>;
     const input = { ...filled, ...(event !== undefined && { event }), ...(where !== undefined && { where, ...local }) };
-    const common = { key, kind, input };
+    const common = { key, kind: step.kind, input };
     const patience = step.timeoutSeconds;
     const until = (seconds: number) => new Date(this.#execution.now + seconds * SECOND_MS);
     if (step.kind === 'delay') return { ...common, state: 'WAITING', wakeAt: until(secondsOf(filled.seconds)) };
