@@ -1,4 +1,4 @@
-// `npm run demo`: a deployment, a broken one and its undoing, a plan and a rollback, through the public API alone.
+// `npm run demo`: a deployment, a broken one and its undoing, a plan, a rollback and a workflow, through the public API alone.
 import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import {
@@ -19,6 +19,7 @@ import { followStatus, LogFollower } from './followers.ts';
 import { startProber } from './prober.ts';
 import { showRefusal } from './second-user.ts';
 import { heading, say } from './terminal.ts';
+import { showWorkflow } from './workflow.ts';
 
 const COMPOSE_FILE = new URL('../hello/compose.yaml', import.meta.url);
 const BROKEN_COMMAND = ['node', '-e', "console.error('worker: my settings make no sense'); process.exit(1)"];
@@ -45,7 +46,7 @@ async function showStory(client: ApiClient, url: string, interrupted: AbortSigna
   const compose = await readFile(COMPOSE_FILE, 'utf8');
   const place = await makePlace(client, compose);
   const first = await deploy(client, place, 'Deploy it, and watch every line live');
-  let newest = first;
+  let newest = first.id;
   const log = new LogFollower(client, first);
   const stopped = Promise.withResolvers<never>();
   interrupted.addEventListener('abort', () => stopped.reject(new DemoFailure('interrupted')));
@@ -54,14 +55,16 @@ async function showStory(client: ApiClient, url: string, interrupted: AbortSigna
       const greeted = log.waitFor('three greetings', ({ message }) => message.endsWith('visitor 3'));
       const [live] = await Promise.all([followStatus(client, first.id, ['RUNNING']), greeted]);
       await showRestore(client, place, live, log, compose);
-      newest = await showPlan(client, place, compose);
-      newest = await showRollback(client, newest);
+      const planned = await showPlan(client, place, compose);
+      newest = planned.id;
+      newest = (await showRollback(client, planned)).id;
+      newest = await showWorkflow(client, place);
       await showRefusal(client, url, place);
     };
     await Promise.race([story(), stopped.promise]);
   } finally {
     heading('Take it down');
-    await takeDown(client, newest.id);
+    await takeDown(client, newest);
   }
 }
 

@@ -95,7 +95,7 @@ describe('a heartbeat', () => {
     const { client, outlet, socket, beat } = await connect();
     client.pause();
     while (outlet.backlog === 0) socket.send(TEXT);
-    for (let passed = 0; passed <= STALL_MS; passed += KEEP_ALIVE_MS) beat();
+    for (let passed = 0; passed <= STALL_MS + KEEP_ALIVE_MS; passed += KEEP_ALIVE_MS) beat();
     expect(socket.readyState).toBe(socket.CLOSING);
     const closed = once(client, 'close');
     client.resume();

@@ -11,7 +11,7 @@ async function runDemo(environment: NodeJS.ProcessEnv): Promise<{ code: number; 
   return { code, output: stdout + stderr };
 }
 
-it('should show a deployment, a broken one and its undoing, a plan, replicas, a rollback and a refusal, and succeed', async () => {
+it('should show a deployment, a broken one and its undoing, a plan, replicas, a rollback, a workflow and a refusal, and succeed', async () => {
   const { code, output } = await runDemo({ WINDFLOW_URL: '' });
   expect(output).toMatch(/#1 .*RUNNING/);
   expect(output).toContain('Hello, visitor 3');
@@ -24,7 +24,9 @@ it('should show a deployment, a broken one and its undoing, a plan, replicas, a 
   expect(output).toMatch(
     /viewer-\w+: the server refused: .*needs the role DEVELOPER, yours is VIEWER.*\(PERMISSION_DENIED\)/,
   );
-  expect(output).toMatch(/#4 .*STOPPED/);
+  expect(output).toContain('"Deployment 5 is RUNNING. Is that well?" Yes.');
+  expect(output).toContain('the workflow: completed');
+  expect(output).toMatch(/#5 .*STOPPED/);
   expect(code, output).toBe(0);
 });
 

@@ -35,6 +35,8 @@ export class OutputWriter {
   #characters = 0;
   #storing: Promise<void> | null = null;
   #failure: unknown = null;
+  /** Of the last piece that is stored; null: not known yet. */
+  #sequence: number | null = null;
   #storedAt = Number.NEGATIVE_INFINITY;
 
   constructor(pool: Pool, lease: Lease, executionId: string) {
@@ -96,18 +98,43 @@ export class OutputWriter {
     this.#waiting = [];
     this.#characters = 0;
     this.#storedAt = performance.now();
-    await untilStored(this.#lease.signal, () => storeOutput(this.#pool, this.#lease, this.#executionId, pieces));
+    this.#sequence ??= await untilStored(this.#lease.signal, () => this.#readSequence());
+    const after = this.#sequence;
+    await untilStored(this.#lease.signal, async () => {
+      const isStored = await storeOutput(this.#pool, this.#lease, this.#executionId, after, pieces);
+      // What was stored although the answer got lost is not stored twice.
+      if (!isStored && (await this.#readSequence()) !== after + pieces.length)
+        throw new ExecutionLostError('somebody else works on the execution, or it is gone');
+    });
+    this.#sequence = after + pieces.length;
+  }
+
+  async #readSequence(): Promise<number> {
+    const { rows } = await this.#pool.query<{ last: string }>(
+      'select output_sequence as last from executions where id = $1 and host_id = $2 and host_epoch = $3',
+      [this.#executionId, this.#lease.hostId, this.#lease.epoch],
+    );
+    if (!rows[0]) throw new ExecutionLostError('somebody else works on the execution, or it is gone');
+    return Number(rows[0].last);
   }
 }
 
-async function storeOutput(pool: Pool, lease: Lease, executionId: string, pieces: readonly Piece[]): Promise<void> {
-  await inTransaction(pool, async (client) => {
+/** Whether it could be: not where the last stored piece is another one than `after`. */
+async function storeOutput(
+  pool: Pool,
+  lease: Lease,
+  executionId: string,
+  after: number,
+  pieces: readonly Piece[],
+): Promise<boolean> {
+  return inTransaction(pool, async (client) => {
     const { rowCount } = await client.query({
       name: 'store-execution-output',
       text: `
         with head as (
           update executions set output_sequence = output_sequence + $4
-          where id = $1 and host_id = $2 and host_epoch = $3 and finished_at is null returning output_sequence - $4 as before
+          where id = $1 and host_id = $2 and host_epoch = $3 and output_sequence = $8 and finished_at is null
+          returning output_sequence - $4 as before
         )
         insert into execution_output (execution_id, sequence, step, attempt, text)
         select $1, head.before + ordinal, step, attempt, text
@@ -120,10 +147,12 @@ async function storeOutput(pool: Pool, lease: Lease, executionId: string, pieces
         pieces.map(({ step }) => step),
         pieces.map(({ attempt }) => attempt),
         pieces.map(({ text }) => storableText(text)),
+        after,
       ],
     });
-    if (rowCount === 0) throw new ExecutionLostError('somebody else works on the execution, or it is gone');
+    if (rowCount === 0) return false;
     await notifyTopics(client, [outputTopic(executionId)]);
+    return true;
   });
 }
 
