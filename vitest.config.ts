@@ -60,7 +60,7 @@ export default defineConfig({
           globalSetup: ['test/support/database-server.ts'],
           testTimeout: 600_000,
           // They wait for servers that start again more than they compute.
-          maxWorkers: 2,
+          maxWorkers: 3,
         },
       },
       {

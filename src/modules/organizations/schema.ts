@@ -13,8 +13,12 @@ export const RoleRef = builder.enumType('Role', {
   description: 'What a member may do. Nobody grants, changes or removes a role above their own; the last owner stays.',
   values: {
     OWNER: { description: 'Also deletes the organization and sets quotas.' },
-    ADMIN: { description: 'Also deploys to PRODUCTION and manages environments, variables and members.' },
-    DEVELOPER: { description: 'Also edits stacks and deploys outside PRODUCTION.' },
+    ADMIN: {
+      description: 'Also deploys to PRODUCTION and manages environments, variables, members and notification channels.',
+    },
+    DEVELOPER: {
+      description: 'Also edits stacks, agents and workflows, runs these, and deploys outside PRODUCTION.',
+    },
     VIEWER: { description: 'Reads; never the value of a secret.' },
   },
 });
