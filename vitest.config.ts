@@ -5,6 +5,12 @@ const node = { environment: 'node' as const, testTimeout: 90_000, hookTimeout: 1
 /** They add fields to the schema: each in a process of its own. The other files of a worker share what they load, not what they change. */
 const PROBED = 'test/api/*transport*.test.ts';
 
+/** Not run with two servers: the second one could answer nothing else, or what they look at is one server's. */
+const OF_ONE_SERVER = ['executions-parked', 'foreign-ids', 'published-schemas', 'workflow-examples'].map(
+  (name) => `test/api/${name}.test.ts`,
+);
+const isWithTwo = Number(process.env.WINDFLOW_TEST_SERVERS ?? 1) > 1;
+
 // unit: beside its subject in src/. api: through the public schema. The long suites run from .ci/run, most of them one file at a time.
 export default defineConfig({
   // Vite prefers a package's ES modules, Node its main file: two copies of graphql refuse each other.
@@ -24,7 +30,7 @@ export default defineConfig({
           name: 'api',
           isolate: false,
           include: ['test/api/**/*.test.ts', 'test/runtimes/**/*.test.ts', 'test/db/**/*.test.ts'],
-          exclude: [PROBED],
+          exclude: [PROBED, ...(isWithTwo ? OF_ONE_SERVER : [])],
           globalSetup: ['test/support/database-server.ts'],
         },
       },
@@ -83,7 +89,7 @@ export default defineConfig({
           globalSetup: ['test/support/docker/engine.ts', 'test/support/database-server.ts'],
           testTimeout: 120_000,
           // They wait for containers more than they compute.
-          maxWorkers: 2,
+          maxWorkers: 3,
         },
       },
       {
