@@ -66,7 +66,18 @@ export default defineConfig({
           globalSetup: ['test/support/database-server.ts'],
           testTimeout: 600_000,
           // They wait for servers that start again more than they compute.
-          maxWorkers: 3,
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...node,
+          name: 'crash-long',
+          include: ['test/crash-long/**/*.test.ts'],
+          globalSetup: ['test/support/database-server.ts'],
+          testTimeout: 600_000,
+          fileParallelism: false,
         },
       },
       {
@@ -89,7 +100,7 @@ export default defineConfig({
           globalSetup: ['test/support/docker/engine.ts', 'test/support/database-server.ts'],
           testTimeout: 120_000,
           // They wait for containers more than they compute.
-          maxWorkers: 3,
+          maxWorkers: 2,
         },
       },
       {
