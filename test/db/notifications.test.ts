@@ -11,7 +11,6 @@ import {
   pruneDeliveries,
 } from '../../src/modules/notifications/deliveries.ts';
 import { tellChannels } from '../../src/modules/notifications/outbox.ts';
-import { newSecret } from '../../src/modules/notifications/signature.ts';
 import { NotificationWorker } from '../../src/modules/notifications/worker.ts';
 import type { Bus } from '../../src/realtime/bus.ts';
 import type { NewEvent } from '../../src/realtime/event-log.ts';
@@ -20,6 +19,7 @@ import { createKeyring } from '../../src/shared/crypto.ts';
 import { GuardedHttp } from '../../src/shared/guarded-http.ts';
 import { newId } from '../../src/shared/ids.ts';
 import { createLogger } from '../../src/shared/logger.ts';
+import { newSecret } from '../../src/shared/standard-webhooks.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { HttpSink } from '../support/http-sink.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { buildSchema, parse, validate } from 'graphql';
 import { expect, it } from 'vitest';
-import { newSecret, signedHeaders } from '../../src/modules/notifications/signature.ts';
+import { newSecret, signedHeaders } from '../../src/shared/standard-webhooks.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 const blockOf = (language: string) =>

@@ -1,10 +1,11 @@
 import { Prisma } from '../../db/client.ts';
 import type { Agent, AgentTemplate } from '../../db/generated/prisma/client.ts';
 import { type Connection, orderBy, type Page } from '../../shared/pagination.ts';
-import { searchPattern, slugText } from '../input.ts';
+import { slugText } from '../input.ts';
 import { readableBy } from '../organizations/access.ts';
 import { membershipsSql } from '../organizations/members.ts';
 import { findRelatedPages } from '../related-pages.ts';
+import { containsSearch } from '../search-condition.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 
 const BY_NAME = orderBy('name', { field: 'name', direction: 'asc', type: 'text' });
@@ -49,7 +50,7 @@ export function createAgentLists({ prisma, pool }: Pick<ServiceDependencies, 'pr
         parents: membershipsSql(caller, organizationIds),
         model: 'Agent' as const,
         parentColumn: Prisma.sql`organization_id`,
-        condition: contains(search, (pattern) => Prisma.sql`x.name ilike ${pattern}`),
+        condition: containsSearch(search, ['name']),
         order: BY_NAME,
         page,
         query,
@@ -71,7 +72,7 @@ export function createAgentLists({ prisma, pool }: Pick<ServiceDependencies, 'pr
     },
 
     async templatePages(caller, organizationIds, { search, page, query = {} }) {
-      const found = contains(search, (pattern) => Prisma.sql`(x.name ilike ${pattern} or x.slug ilike ${pattern})`);
+      const found = containsSearch(search, ['name', 'slug']);
       const list = {
         parents: membershipsSql(caller, organizationIds),
         model: 'AgentTemplate' as const,
@@ -89,10 +90,3 @@ export function createAgentLists({ prisma, pool }: Pick<ServiceDependencies, 'pr
 const IS_NEWEST = Prisma.sql`not exists (
   select 1 from agent_templates n
   where n.organization_id = x.organization_id and n.slug = x.slug and n.version > x.version)`;
-
-function contains(search: string | null | undefined, matches: (pattern: string) => Prisma.Sql): Prisma.Sql {
-  const contained = searchPattern(search);
-  if (contained === undefined) return Prisma.sql`true`;
-  if (contained === null) return Prisma.sql`false`;
-  return matches(`%${contained}%`);
-}

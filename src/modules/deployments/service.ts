@@ -1,8 +1,6 @@
 import type { Pool } from 'pg';
 import type { Deployment } from '../../db/generated/prisma/client.ts';
 import type { DeploymentStatus } from '../../db/generated/prisma/enums.ts';
-import { notifyTopics } from '../../realtime/bus.ts';
-import { appendEvents, type NewEvent } from '../../realtime/event-log.ts';
 import type { Feed } from '../../realtime/feed.ts';
 import type { LogFilter } from '../../realtime/log-filter.ts';
 import type { LogLine } from '../../realtime/log-line.ts';
@@ -12,7 +10,7 @@ import type { Runtime } from '../../runtimes/runtime.ts';
 import { ConflictError, NotFoundError } from '../../shared/errors.ts';
 import type { Connection, Page } from '../../shared/pagination.ts';
 import type { Environments } from '../environments/service.ts';
-import { inTransaction, type Recorder } from '../lease-transaction.ts';
+import { type Recorder, recorded } from '../lease-transaction.ts';
 import { type Access, type DeploymentAccess, requireCaller } from '../organizations/access.ts';
 import { type Revised, type RevisionNews, revisionFeed } from '../revision-feed.ts';
 import { withField } from '../selection.ts';
@@ -190,12 +188,12 @@ async function act(
   caller: Caller | null,
   decide: (
     standing: Standing,
-    client: Parameters<Parameters<typeof inTransaction>[1]>[0],
+    client: Parameters<Parameters<typeof recorded>[1]>[0],
     record: Recorder,
   ) => Promise<void>,
 ): Promise<void> {
   requireCaller(caller);
-  await inTransaction(pool, async (client) => {
+  await recorded(pool, async (client, record) => {
     const { rows } = await client.query<Standing>(
       `select d.status::text as status, se.active_deployment_id as active,
               (select count(*)::int from deployments q where q.stack_environment_id = se.id and q.status = 'QUEUED') as queued
@@ -203,15 +201,7 @@ async function act(
       [found.deploymentId],
     );
     if (!rows[0]) throw new NotFoundError('deployment');
-    const events: NewEvent[] = [];
-    const topics = new Set<string>(found.hostId ? [hostTopic(found.hostId)] : []);
-    await decide(rows[0], client, {
-      event: (event) => events.push(event),
-      wake: (...woken) => {
-        for (const topic of woken) topics.add(topic);
-      },
-    });
-    await notifyTopics(client, [...topics]);
-    await appendEvents(client, events);
+    if (found.hostId) record.wake(hostTopic(found.hostId));
+    await decide(rows[0], client, record);
   });
 }

@@ -74,8 +74,8 @@ async function readSteps(client: Pick<Pool, 'query'>, executionId: string): Prom
   return rows[0]!.steps;
 }
 
-/** Writes the steps that stand in `$2` as they are now: those of a new key come to be. `source`: what else has to be there. */
-const storeStepsSql = (source: string): string => `
+/** Writes the steps of a parameter as they are now: those of a new key come to be. `source`: what else has to be there. */
+const storeStepsSql = (parameter: string, source = ''): string => `
   insert into execution_steps as s
     (id, execution_id, position, key, kind, state, attempt, failures, depends_on, input, output, error, approval, waits_for, wake_at,
      started_at, finished_at)
@@ -83,24 +83,24 @@ const storeStepsSql = (source: string): string => `
          (g->>'failures')::int, array(select jsonb_array_elements_text(g->'dependsOn')), nullif(g->'input', 'null'),
          nullif(g->'output', 'null'), g->>'error', nullif(g->'approval', 'null'), g->>'waitsFor', to_timestamp((g->>'wakeAt')::float8 / 1000),
          case when g->>'state' not in ('PENDING', 'SKIPPED', 'CANCELLED') then now() end, case when (g->>'isOver')::bool then now() end
-  from ${source}jsonb_array_elements($2::jsonb) g
+  from ${source}jsonb_array_elements(${parameter}::jsonb) g
   on conflict (execution_id, key) do update
     set state = excluded.state, attempt = excluded.attempt, failures = excluded.failures, input = excluded.input, output = excluded.output,
         error = excluded.error, approval = excluded.approval, waits_for = excluded.waits_for, wake_at = excluded.wake_at,
         finished_at = excluded.finished_at,
         started_at = case when excluded.attempt > s.attempt or s.started_at is null then excluded.started_at else s.started_at end`;
-const STORE_STEPS = storeStepsSql('');
+const STORE_STEPS = storeStepsSql('$2');
 const MOVE = `
   update executions
-    set status = $3::text::"ExecutionStatus", revision = revision + 1, status_reason = $4, output = $5::jsonb,
-        wake_at = to_timestamp($6::float8 / 1000), waiting_since = case when $3 = 'WAITING' then now() end,
-        finished_at = case when $7 then now() end,
-        host_id = case when $8 then null else host_id end, host_epoch = case when $8 then null else host_epoch end,
-        input_tokens = input_tokens + $9, output_tokens = output_tokens + $10
+    set status = $2::text::"ExecutionStatus", revision = revision + 1, status_reason = $3, output = $4::jsonb,
+        wake_at = to_timestamp($5::float8 / 1000), waiting_since = case when $2 = 'WAITING' then now() end,
+        finished_at = case when $6 then now() end,
+        host_id = case when $7 then null else host_id end, host_epoch = case when $7 then null else host_epoch end,
+        input_tokens = input_tokens + $8, output_tokens = output_tokens + $9
     where id = $1`;
 const ADVANCE = `
-  with moved as (${MOVE} and host_id = $11 and host_epoch = $12 and revision = $13 and finished_at is null returning 1),
-  stored as (${storeStepsSql('moved, ')})
+  with moved as (${MOVE} and host_id = $10 and host_epoch = $11 and revision = $12 and finished_at is null returning 1),
+  stored as (${storeStepsSql('$13', 'moved, ')})
   select 1 from moved`;
 
 type Client = Pick<Pool | PoolClient, 'query'>;
@@ -141,19 +141,14 @@ export async function storeAdvance(
   const { rowCount } = await client.query({
     name: 'advance-execution',
     text: ADVANCE,
-    values: [id, stepsJson(steps), ...moveValues(move), lease.hostId, lease.epoch, revision],
+    values: [id, ...moveValues(move), lease.hostId, lease.epoch, revision, stepsJson(steps)],
   });
   return rowCount === 1;
 }
 
 /** Writes what became of an execution whose row is held, and tells of it. */
 export async function storeMove(client: Client, record: Recorder, execution: Moved, move: Move): Promise<void> {
-  // The text has no use for the second value.
-  await client.query({
-    name: 'move-execution',
-    text: `with unused as (select $2::text) ${MOVE}`,
-    values: [execution.id, '', ...moveValues(move)],
-  });
+  await client.query({ name: 'move-execution', text: MOVE, values: [execution.id, ...moveValues(move)] });
   await tellMove(client, record, execution, move);
 }
 

@@ -3,7 +3,7 @@ import type { Prisma, Transaction } from '../../db/client.ts';
 import type { Execution } from '../../db/generated/prisma/client.ts';
 import type { ExecutionKind, ExecutionStatus } from '../../db/generated/prisma/enums.ts';
 import { notifyTopics } from '../../realtime/bus.ts';
-import { appendEvents, type NewEvent } from '../../realtime/event-log.ts';
+import type { NewEvent } from '../../realtime/event-log.ts';
 import {
   ConflictError,
   NotFoundError,
@@ -15,7 +15,7 @@ import { newId } from '../../shared/ids.ts';
 import { parseInput } from '../../shared/validation.ts';
 import { change } from '../change.ts';
 import { forgottenEntity, remember } from '../idempotency.ts';
-import { inTransaction, type Recorder } from '../lease-transaction.ts';
+import { type Recorder, recorded } from '../lease-transaction.ts';
 import { type Access, type ExecutionAccess, isAtLeast, requireCaller } from '../organizations/access.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 import { requestCancel } from './cancellation.ts';
@@ -196,18 +196,10 @@ async function act(
   { executionId }: ExecutionAccess,
   decide: (loaded: Loaded, client: PoolClient, record: Recorder) => Promise<void>,
 ): Promise<void> {
-  await inTransaction(pool, async (client) => {
+  await recorded(pool, async (client, record) => {
     const loaded = await readExecution(client, executionId);
     if (!loaded) throw new NotFoundError('execution');
-    const events: NewEvent[] = [];
-    const topics = new Set<string>([EXECUTIONS_TOPIC]);
-    await decide(loaded, client, {
-      event: (event) => events.push(event),
-      wake: (...woken) => {
-        for (const topic of woken) topics.add(topic);
-      },
-    });
-    await notifyTopics(client, [...topics]);
-    await appendEvents(client, events);
+    record.wake(EXECUTIONS_TOPIC);
+    await decide(loaded, client, record);
   });
 }

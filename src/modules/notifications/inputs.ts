@@ -1,9 +1,9 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { MAX_URL_LENGTH } from '../../shared/guarded-http.ts';
+import { SECRET_BYTES, SECRET_PREFIX } from '../../shared/standard-webhooks.ts';
 import { MAX_TYPES, namesEvents } from '../events/types.ts';
 import { idempotencyKey, type Nullish, nameText } from '../input.ts';
-import { SECRET_BYTES, SECRET_PREFIX } from './signature.ts';
 
 export const MAX_RECIPIENTS = 20;
 export const SMTP_SECURITIES = ['STARTTLS', 'TLS', 'NONE'] as const;

@@ -2,10 +2,10 @@ import { Prisma } from '../../db/client.ts';
 import type { NotificationChannel, NotificationDelivery } from '../../db/generated/prisma/client.ts';
 import type { NotificationDeliveryStatus } from '../../db/generated/prisma/enums.ts';
 import { type Connection, orderBy, type Page } from '../../shared/pagination.ts';
-import { searchPattern } from '../input.ts';
 import { isAllowed, ROLES, requireCaller } from '../organizations/access.ts';
 import { membershipsSql } from '../organizations/members.ts';
 import { findRelatedPages } from '../related-pages.ts';
+import { containsSearch } from '../search-condition.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 
 const BY_NAME = orderBy('name', { field: 'name', direction: 'asc', type: 'text' });
@@ -48,7 +48,7 @@ export function createNotificationLists({
         parents: membershipsSql(caller, organizationIds, READERS),
         model: 'NotificationChannel' as const,
         parentColumn: Prisma.sql`organization_id`,
-        condition: nameContains(search),
+        condition: containsSearch(search, ['name']),
         order: BY_NAME,
         page,
         query,
@@ -78,10 +78,4 @@ export function createNotificationLists({
 
 function shownTo(caller: Caller | null) {
   return { members: { some: { userId: requireCaller(caller).userId, role: { in: READERS } } } };
-}
-
-function nameContains(search: string | null | undefined): Prisma.Sql {
-  const contained = searchPattern(search);
-  if (contained === undefined) return Prisma.sql`true`;
-  return contained === null ? Prisma.sql`false` : Prisma.sql`x.name ilike ${`%${contained}%`}`;
 }

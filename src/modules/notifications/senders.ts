@@ -1,10 +1,10 @@
 import { STATUS_CODES } from 'node:http';
 import { SECOND_MS } from '../../shared/clock.ts';
 import { type GuardedHttp, HttpRequestError } from '../../shared/guarded-http.ts';
+import { signedHeaders } from '../../shared/standard-webhooks.ts';
 import type { ChannelConfiguration } from './configuration.ts';
 import { bodyFor, messageId, type Told } from './messages.ts';
 import { SendError } from './send-error.ts';
-import { signedHeaders } from './signature.ts';
 import { sendEmail } from './smtp.ts';
 
 export const SEND_TIMEOUT_MS = 15 * SECOND_MS;

@@ -2,6 +2,7 @@ import type { Transaction } from '../../db/client.ts';
 import type { NotificationChannel, NotificationDelivery } from '../../db/generated/prisma/client.ts';
 import { ConflictError, NotFoundError, QuotaExceededError, ValidationError } from '../../shared/errors.ts';
 import type { GuardedHttp } from '../../shared/guarded-http.ts';
+import { newSecret } from '../../shared/standard-webhooks.ts';
 import { parseInput } from '../../shared/validation.ts';
 import { change } from '../change.ts';
 import { forgottenEntity, remember } from '../idempotency.ts';
@@ -28,7 +29,6 @@ import {
   notificationChannelUpdateInput,
 } from './inputs.ts';
 import { createNotificationLists, type NotificationLists } from './lists.ts';
-import { newSecret } from './signature.ts';
 
 export const MAX_CHANNELS_PER_ORGANIZATION = 100;
 const TEST_MESSAGE = 'This is a test of the notification channel';

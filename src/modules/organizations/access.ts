@@ -181,9 +181,9 @@ export function requireSuperadmin(caller: MaybeCaller): Caller {
 
 const ORGANIZATION_COLUMNS = Prisma.sql`
   o.id as "organizationId", m.role::text as "role", o.is_active as "isActive", o.allowed_runtimes::text[] as "allowedRuntimes"`;
-const ENVIRONMENT_COLUMNS = Prisma.sql`
-  e.id as "environmentId", e.type::text as "type", e.runtime::text as "runtime", e.host_id as "hostId", e.uid_offset as "uidOffset",
-  e.slug as "environmentSlug", e.privileges`;
+const environmentColumns = (e: string): string => `
+  ${e}.id as "environmentId", ${e}.type::text as "type", ${e}.runtime::text as "runtime", ${e}.host_id as "hostId",
+  ${e}.uid_offset as "uidOffset", ${e}.slug as "environmentSlug", ${e}.privileges`;
 
 function memberOf(organizationId: Prisma.Sql, caller: Caller): Prisma.Sql {
   return Prisma.sql`
@@ -209,45 +209,34 @@ export function createAccess({ prisma }: { prisma: PrismaClient }): Access {
     return access;
   }
 
+  /** For what lies in a table of its own, `x`, with its organization's id; `columns`: what is found out of it. */
+  function gateOf<T extends OrganizationAccess>(what: string, table: string, columns: string) {
+    return (caller: MaybeCaller, id: MaybeId, permission: Permission, db?: Transaction): Promise<T> =>
+      pass(
+        caller,
+        what,
+        id,
+        permission,
+        db,
+        (known, rowId) => Prisma.sql`
+          select ${ORGANIZATION_COLUMNS}, ${Prisma.raw(columns)}
+          from ${Prisma.raw(table)} x ${memberOf(Prisma.sql`x.organization_id`, known)} where x.id = ${rowId}::uuid`,
+      );
+  }
+
   return {
     requireOrganization: (caller, id, permission, db) =>
       pass(caller, 'organization', id, permission, db, (known, organizationId) => {
         const organization = Prisma.sql`${organizationId}::uuid`;
         return Prisma.sql`select ${ORGANIZATION_COLUMNS} from (select 1) as one ${memberOf(organization, known)}`;
       }),
-    requireInvitation: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'invitation',
-        id,
-        permission,
-        db,
-        (known, invitationId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, i.id as "invitationId", i.role::text as "invitedRole"
-          from invitations i ${memberOf(Prisma.sql`i.organization_id`, known)} where i.id = ${invitationId}::uuid`,
-      ),
-    requireEnvironment: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'environment',
-        id,
-        permission,
-        db,
-        (known, environmentId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, ${ENVIRONMENT_COLUMNS}
-          from environments e ${memberOf(Prisma.sql`e.organization_id`, known)} where e.id = ${environmentId}::uuid`,
-      ),
-    requireStack: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'stack',
-        id,
-        permission,
-        db,
-        (known, stackId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, s.id as "stackId", s.slug as "stackSlug", s.current_number as "currentNumber"
-          from stacks s ${memberOf(Prisma.sql`s.organization_id`, known)} where s.id = ${stackId}::uuid`,
-      ),
+    requireInvitation: gateOf('invitation', 'invitations', 'x.id as "invitationId", x.role::text as "invitedRole"'),
+    requireEnvironment: gateOf('environment', 'environments', environmentColumns('x')),
+    requireStack: gateOf(
+      'stack',
+      'stacks',
+      'x.id as "stackId", x.slug as "stackSlug", x.current_number as "currentNumber"',
+    ),
     requireDeployment: (caller, id, permission, db) =>
       pass(
         caller,
@@ -256,65 +245,15 @@ export function createAccess({ prisma }: { prisma: PrismaClient }): Access {
         permission,
         db,
         (known, deploymentId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, ${ENVIRONMENT_COLUMNS}, d.id as "deploymentId", d.stack_id as "stackId"
+          select ${ORGANIZATION_COLUMNS}, ${Prisma.raw(environmentColumns('e'))}, d.id as "deploymentId", d.stack_id as "stackId"
           from deployments d join environments e on e.id = d.environment_id ${memberOf(Prisma.sql`d.organization_id`, known)}
           where d.id = ${deploymentId}::uuid`,
       ),
-    requireAgent: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'agent',
-        id,
-        permission,
-        db,
-        (known, agentId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, a.id as "agentId"
-          from agents a ${memberOf(Prisma.sql`a.organization_id`, known)} where a.id = ${agentId}::uuid`,
-      ),
-    requireAgentTemplate: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'agent template',
-        id,
-        permission,
-        db,
-        (known, templateId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, t.slug
-          from agent_templates t ${memberOf(Prisma.sql`t.organization_id`, known)} where t.id = ${templateId}::uuid`,
-      ),
-    requireWorkflow: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'workflow',
-        id,
-        permission,
-        db,
-        (known, workflowId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, w.id as "workflowId"
-          from workflows w ${memberOf(Prisma.sql`w.organization_id`, known)} where w.id = ${workflowId}::uuid`,
-      ),
-    requireExecution: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'execution',
-        id,
-        permission,
-        db,
-        (known, executionId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, x.id as "executionId"
-          from executions x ${memberOf(Prisma.sql`x.organization_id`, known)} where x.id = ${executionId}::uuid`,
-      ),
-    requireNotificationChannel: (caller, id, permission, db) =>
-      pass(
-        caller,
-        'notification channel',
-        id,
-        permission,
-        db,
-        (known, channelId) => Prisma.sql`
-          select ${ORGANIZATION_COLUMNS}, c.id as "channelId"
-          from notification_channels c ${memberOf(Prisma.sql`c.organization_id`, known)} where c.id = ${channelId}::uuid`,
-      ),
+    requireAgent: gateOf('agent', 'agents', 'x.id as "agentId"'),
+    requireAgentTemplate: gateOf('agent template', 'agent_templates', 'x.slug'),
+    requireWorkflow: gateOf('workflow', 'workflows', 'x.id as "workflowId"'),
+    requireExecution: gateOf('execution', 'executions', 'x.id as "executionId"'),
+    requireNotificationChannel: gateOf('notification channel', 'notification_channels', 'x.id as "channelId"'),
     requireNotificationDelivery: (caller, id, permission, db) =>
       pass(
         caller,

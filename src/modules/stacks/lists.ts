@@ -1,10 +1,10 @@
 import { Prisma } from '../../db/client.ts';
 import type { Stack, StackVersion } from '../../db/generated/prisma/client.ts';
 import { type Connection, type Order, orderBy, type Page } from '../../shared/pagination.ts';
-import { searchPattern } from '../input.ts';
 import { readableBy, requireCaller } from '../organizations/access.ts';
 import { membershipsSql } from '../organizations/members.ts';
 import { findRelatedPages } from '../related-pages.ts';
+import { containsSearch } from '../search-condition.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 
 const ORDERS = {
@@ -78,7 +78,7 @@ export function createStackLists({ prisma, pool }: Pick<ServiceDependencies, 'pr
         parents: membershipsSql(caller, organizationIds),
         model: 'Stack' as const,
         parentColumn: Prisma.sql`organization_id`,
-        condition: Prisma.sql`${nameOrSlugContains(filter?.search)} and ${runsIn(filter?.environmentId)}`,
+        condition: Prisma.sql`${containsSearch(filter?.search, ['name', 'slug'])} and ${runsIn(filter?.environmentId)}`,
         order: ORDERS[order ?? 'NAME_ASC'],
         page,
         query,
@@ -101,14 +101,6 @@ export function createStackLists({ prisma, pool }: Pick<ServiceDependencies, 'pr
       return findRelatedPages({ prisma, pool }, list);
     },
   };
-}
-
-function nameOrSlugContains(search: string | null | undefined): Prisma.Sql {
-  const contained = searchPattern(search);
-  if (contained === undefined) return Prisma.sql`true`;
-  if (contained === null) return Prisma.sql`false`;
-  const pattern = `%${contained}%`;
-  return Prisma.sql`(x.name ilike ${pattern} or x.slug ilike ${pattern})`;
 }
 
 function runsIn(environmentId: string | null | undefined): Prisma.Sql {

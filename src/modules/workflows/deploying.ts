@@ -1,6 +1,8 @@
+import type { DeploymentStatus } from '../../db/generated/prisma/enums.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 import { decodeIdOf, encodeGlobalId, optionalId } from '../../shared/global-id.ts';
 import { deploymentTopic } from '../deployments/records.ts';
+import { isFinal, LIVE_STATUSES } from '../deployments/state.ts';
 import { principalsOf } from '../executions/principals.ts';
 import { effectKey, StepFailure, type StepResult, type StepWork } from '../executions/procedure.ts';
 import type { Caller } from '../services.ts';
@@ -10,14 +12,10 @@ import { makerOf } from './procedure.ts';
 
 /** Wake-ups may be lost: a deployment is looked at again so often. */
 const LOOK_MS = 2 * SECOND_MS;
-const LIVE = ['RUNNING', 'DEGRADED'];
-/** It was live, and something else took its place since. */
-const WAS_LIVE = ['SUPERSEDED', 'STOPPING', 'STOPPED'];
-const NOT_LIVE = ['FAILED', 'CANCELLED'];
 
 type DeploymentState = {
   number: number;
-  status: string;
+  status: DeploymentStatus;
   reason: string | null;
   wasLive: boolean;
   stackVersion: number;
@@ -73,8 +71,8 @@ async function runsInstead({ pool }: PerformerDependencies, deploymentId: string
     `select live.id as running from deployments d
      join stack_environments se on se.id = d.stack_environment_id
      join deployments live on live.id = se.live_deployment_id and live.status::text = any($2)
-     where d.id = $1 and d.live_at is null and d.status::text = any($3)`,
-    [deploymentId, LIVE, NOT_LIVE],
+     where d.id = $1 and d.live_at is null and d.finished_at is not null`,
+    [deploymentId, LIVE_STATUSES],
   );
   return rows[0]?.running ?? null;
 }
@@ -98,8 +96,9 @@ async function untilLive(
     const output = { deploymentId: encodeGlobalId('Deployment', deploymentId), number, status, stackVersion };
     if (status !== told) await write(`deployment ${number} is ${status}${reason ? `: ${reason}` : ''}\n`);
     told = status;
-    if (LIVE.includes(status) || (wasLive && WAS_LIVE.includes(status))) return { output };
-    if (NOT_LIVE.includes(status)) {
+    // Something else may have taken its place since.
+    if (wasLive) return { output };
+    if (isFinal(status)) {
       const why = reason ? `: ${reason}` : '';
       throw new StepFailure(`deployment ${number} is ${status.toLowerCase()}${why}`, { isTransient: true, output });
     }

@@ -1,10 +1,10 @@
 import { Prisma } from '../../db/client.ts';
 import type { Workflow, WorkflowVersion } from '../../db/generated/prisma/client.ts';
 import { type Connection, orderBy, type Page } from '../../shared/pagination.ts';
-import { searchPattern } from '../input.ts';
 import { readableBy } from '../organizations/access.ts';
 import { membershipsSql } from '../organizations/members.ts';
 import { findRelatedPages } from '../related-pages.ts';
+import { containsSearch } from '../search-condition.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
 
 const BY_NAME = orderBy('name', { field: 'name', direction: 'asc', type: 'text' });
@@ -52,7 +52,7 @@ export function createWorkflowLists({ prisma, pool }: Pick<ServiceDependencies, 
           parents: membershipsSql(caller, organizationIds),
           model: 'Workflow' as const,
           parentColumn: Prisma.sql`organization_id`,
-          condition: nameContains(search),
+          condition: containsSearch(search, ['name']),
           order: BY_NAME,
           page,
           query,
@@ -60,10 +60,4 @@ export function createWorkflowLists({ prisma, pool }: Pick<ServiceDependencies, 
       );
     },
   };
-}
-
-function nameContains(search: string | null | undefined): Prisma.Sql {
-  const contained = searchPattern(search);
-  if (contained === undefined) return Prisma.sql`true`;
-  return contained === null ? Prisma.sql`false` : Prisma.sql`x.name ilike ${`%${contained}%`}`;
 }

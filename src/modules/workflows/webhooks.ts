@@ -1,8 +1,8 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Workflow } from '../../db/generated/prisma/client.ts';
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../shared/clock.ts';
 import { ConflictError, NotFoundError } from '../../shared/errors.ts';
 import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
+import { isSigned, newSecret } from '../../shared/standard-webhooks.ts';
 import { changeBySystem } from '../change.ts';
 import type { Access } from '../organizations/access.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
@@ -13,7 +13,6 @@ import { beginTriggered } from './triggers.ts';
 export const WEBHOOK_TOLERANCE_MS = 5 * MINUTE_MS;
 /** A request that comes again within this time begins no other run. */
 export const WEBHOOK_MEMORY_MS = DAY_MS;
-const SECRET_BYTES = 32;
 const MAX_ID_LENGTH = 200;
 
 /** A request as it came, unchecked; see https://www.standardwebhooks.com. */
@@ -45,7 +44,7 @@ export function createWebhooks({ prisma, keyring, clock, access }: WebhookDepend
   return {
     async rotateSecret(caller, workflowId) {
       const { workflowId: id } = await access.requireWorkflow(caller, workflowId, 'workflow:edit');
-      const secret = `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`;
+      const secret = newSecret();
       const data = { webhookSecret: keyring.encrypt(secret, contextOf(id)) };
       const found = await prisma.workflow.findUnique({ where: { id }, include: { triggers: true } });
       if (!found) throw new NotFoundError('workflow');
@@ -61,7 +60,7 @@ export function createWebhooks({ prisma, keyring, clock, access }: WebhookDepend
       const { id: requestId, timestamp, signature, body } = request;
       if (!requestId || requestId.length > MAX_ID_LENGTH || !timestamp || !signature)
         return refusal(400, 'the headers webhook-id, webhook-timestamp and webhook-signature have to be given');
-      if (!isSigned(secret, { id: requestId, timestamp, signature, body }))
+      if (!isSigned(secret, { id: requestId, timestamp, body }, signature))
         return refusal(401, 'the signature is not one of the secret of this webhook');
       const age = Math.abs(clock.now().getTime() - Number(timestamp) * SECOND_MS);
       if (!(age <= WEBHOOK_TOLERANCE_MS)) return refusal(400, 'webhook-timestamp is too far from the present time');
@@ -104,18 +103,6 @@ export function createWebhooks({ prisma, keyring, clock, access }: WebhookDepend
       return begun;
     });
   }
-}
-
-type Signed = { id: string; timestamp: string; signature: string; body: string };
-
-/** Whether one of the signatures is that of the secret: "v1,<base64 of HMAC-SHA256>", several apart by spaces. */
-function isSigned(secret: string, { id, timestamp, signature, body }: Signed): boolean {
-  const key = Buffer.from(secret.slice(secret.indexOf('_') + 1), 'base64');
-  const expected = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest();
-  return signature.split(' ').some((each) => {
-    const given = Buffer.from(each.startsWith('v1,') ? each.slice(3) : '', 'base64');
-    return given.length === expected.length && timingSafeEqual(given, expected);
-  });
 }
 
 function readJson(body: string): unknown {

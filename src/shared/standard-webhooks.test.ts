@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { newSecret, signedHeaders } from './signature.ts';
+import { newSecret, signedHeaders } from './standard-webhooks.ts';
 
 it('should sign as the specification’s own example says', () => {
   // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, and its libraries' tests.
