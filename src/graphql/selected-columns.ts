@@ -70,10 +70,14 @@ function columnsOf(source: Source, set: SelectionSetNode, type: GraphQLNamedType
     if (!definition) return null;
     const { pothosExposedField: exposed, pothosPrismaSelect: select } = definition.extensions;
     if (typeof exposed === 'string') columns.own.add(exposed);
-    else if (!select) return null;
-    else if (field.selectionSet) {
-      // What it reads may be columns; a relation of such a name in the query takes the column's place.
-      if (typeof select === 'object') for (const read of Object.keys(select)) columns.own.add(read);
+    else if (!select || (typeof select !== 'object' && !field.selectionSet)) return null;
+    else {
+      for (const read of typeof select === 'object' ? Object.keys(select) : []) {
+        // A column, or a relation, which is in the query already: that takes a column's place, and is read as the field says.
+        columns.own.add(read);
+        if (read !== name) columns.related.set(read, null);
+      }
+      if (!field.selectionSet) continue;
       // The relation is in the query already, under the field's name where the names agree.
       const below = columnsOf(source, field.selectionSet, getNamedType(definition.type));
       const before = columns.related.get(name);

@@ -1,0 +1,33 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startApp, type TestApp } from '../support/app.ts';
+import { Deployer } from '../support/deployer.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are as their test asked for them.
+type Data = any;
+
+let app: TestApp;
+let acme: Deployer;
+beforeAll(async () => {
+  app = await startApp();
+  acme = await Deployer.create(app, null, 'Acme');
+});
+afterAll(() => app?.[Symbol.asyncDispose]());
+
+const listed = async (selection: string): Promise<Data> =>
+  (await acme.ask(`query ($id: ID!) { organization(id: $id) { ${selection} } }`, { id: acme.organizationId }))
+    .organization;
+
+describe('a page whose rows are read only as far as the selected fields need', () => {
+  it('should have what a field without a selection of its own is made of', async () => {
+    const { organizationId } = acme;
+    await acme.mutate('agentCreate', 'Agent { id }', { organizationId, name: 'without' });
+    await acme.mutate('agentCreate', 'Agent { id }', { organizationId, name: 'with', credential: 'sk-1' });
+    const { agents } = await listed('agents { nodes { name hasCredential } }');
+    const known = Object.fromEntries(agents.nodes.map(({ name, hasCredential }: Data) => [name, hasCredential]));
+    expect(known).toEqual({ without: false, with: true });
+    const definition = { triggers: [{ kind: 'webhook' }], steps: { pause: { kind: 'delay', seconds: 0 } } };
+    await acme.mutate('workflowCreate', 'Workflow { id }', { organizationId, name: 'hooked', definition });
+    const { workflows } = await listed('workflows { nodes { name webhookPath } }');
+    expect(workflows.nodes).toEqual([{ name: 'hooked', webhookPath: null }]);
+  });
+});
