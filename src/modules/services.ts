@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import type { PrismaClient } from '../db/generated/prisma/client.ts';
 import type { Bus } from '../realtime/bus.ts';
+import type { Actor } from '../realtime/event-log.ts';
 import type { StoredEvent } from '../realtime/event-store.ts';
 import type { SharedTails } from '../realtime/shared-tail.ts';
 import type { Clock } from '../shared/clock.ts';
@@ -21,4 +22,15 @@ export type ServiceDependencies = {
 };
 
 /** Who asks. Anonymous callers are null. */
-export type Caller = { userId: string; sessionId: string; isSuperadmin: boolean };
+export type Caller = {
+  userId: string;
+  sessionId: string;
+  isSuperadmin: boolean;
+  /** What acts in this user's name, with no more than their rights; absent: they do themselves. */
+  by?: { type: 'agent' | 'workflow'; id: string };
+};
+
+/** Whom events, and what is made, name. */
+export function actorOf({ userId, by }: Caller): Actor {
+  return by ?? { type: 'user', id: userId };
+}

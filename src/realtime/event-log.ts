@@ -3,12 +3,16 @@ import { notifyTopics } from './bus.ts';
 import type { EventType } from './event-types.ts';
 import { execute, type PrismaSqlExecutor, type SqlExecutor } from './sql.ts';
 
+/** Who did something: a person, or what acts in a person's name; the server itself has no id. */
+export type Actor = { type: 'user' | 'agent' | 'workflow' | 'api_key'; id: string } | { type: 'system'; id: null };
+export type ActorType = Actor['type'];
+
 /** Something that happened in an organization. `data` is small, JSON, and free of secrets. */
 export type NewEvent = {
   organizationId: string;
   /** Subject, then what became of it. */
   type: EventType;
-  actor: { type: 'user' | 'api_key' | 'system'; id: string | null } | null;
+  actor: Actor | null;
   subject: { type: string; id: string } | null;
   data?: Record<string, unknown>;
 };

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import type { ActorType } from './event-log.ts';
 
 /** How many events of the organization one statement passes by at most, selected or not. */
 export const EVENT_SCAN_WINDOW = 1_000;
@@ -11,7 +12,7 @@ export type StoredEvent = {
   id: string;
   type: string;
   occurredAt: Date;
-  actorType: 'user' | 'api_key' | 'system' | null;
+  actorType: ActorType | null;
   actorId: string | null;
   subjectType: string | null;
   subjectId: string | null;

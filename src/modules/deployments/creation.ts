@@ -7,7 +7,7 @@ import { NotFoundError, QuotaExceededError, ValidationError } from '../../shared
 import { newId } from '../../shared/ids.ts';
 import { remember } from '../idempotency.ts';
 import { type Access, type EnvironmentAccess, type Permission, requireCaller } from '../organizations/access.ts';
-import type { Caller } from '../services.ts';
+import { actorOf, type Caller } from '../services.ts';
 import { hostTopic } from './records.ts';
 
 /** Deployments of one stack and environment that wait for their turn. */
@@ -65,14 +65,14 @@ export async function queueDeployment(
           stackEnvironmentId: place.id,
           number: place.number,
           statusReason: request.statusReason ?? (await waitingReason(tx, hostId, place.id)),
-          createdById: caller?.userId ?? null,
+          ...createdBy(caller),
         },
       });
       await tx.stack.update({ where: { id: stackId }, data: { lastDeployedAt: new Date() } });
       events.push({
         organizationId,
         type: 'deployment.created',
-        actor: caller ? { type: 'user', id: caller.userId } : { type: 'system', id: null },
+        actor: caller ? actorOf(caller) : { type: 'system', id: null },
         subject: { type: 'Deployment', id },
         data: { status: 'QUEUED', number: place.number, stackId, environmentId, trigger: values.trigger },
       });
@@ -84,6 +84,14 @@ export async function queueDeployment(
   });
   return made.id;
 }
+
+/** One of them: what acts in a person's name is named itself. */
+function createdBy(caller: Caller | null) {
+  if (!caller) return {};
+  const { type, id } = actorOf(caller);
+  return { user: { createdById: id }, agent: { agentId: id }, workflow: { workflowId: id } }[type as Creator];
+}
+type Creator = 'user' | NonNullable<Caller['by']>['type'];
 
 /** Without a user there is nothing to be remembered by. */
 async function onceFor(

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { DeploymentStatus, StepState } from '../../db/generated/prisma/enums.ts';
-import type { NewEvent } from '../../realtime/event-log.ts';
+import type { Actor } from '../../realtime/event-log.ts';
 import { type DeploymentMove, deploymentEvent } from '../../realtime/event-types.ts';
 import { logTopic, systemLine } from '../../realtime/log-writer.ts';
 import type { Recorder } from '../lease-transaction.ts';
@@ -25,7 +25,7 @@ export type Transition = {
   reason?: string | null;
   /** Until when the new state must have ended. */
   deadlineSeconds?: number | null;
-  actor?: NewEvent['actor'];
+  actor?: Actor;
   supersededById?: string;
 };
 

@@ -7,7 +7,7 @@ import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { decodeIdOf } from '../../shared/global-id.ts';
 import { parsePage } from '../../shared/pagination.ts';
 import { EnvironmentRef } from '../environments/schema.ts';
-import { ActorRef } from '../identity/schema.ts';
+import { ActorRef, actingOf } from '../identity/schema.ts';
 import { StackRef } from '../stacks/schema.ts';
 import type { DeploymentParent, DeploymentFilter as Filter } from './lists.ts';
 import { DeploymentServiceRef } from './services-schema.ts';
@@ -37,7 +37,17 @@ export const DeploymentStatusRef = builder.enumType('DeploymentStatus', {
 });
 const DeploymentTrigger = builder.enumType('DeploymentTrigger', {
   description: 'What made a deployment.',
-  values: ['MANUAL', 'ROLLBACK', 'REDEPLOY', 'WORKFLOW', 'SCHEDULE', 'WEBHOOK'] as const,
+  values: {
+    MANUAL: { description: 'deploymentCreate, or an agent’s tool deployments.create.' },
+    ROLLBACK: {
+      description:
+        'deploymentRollback, an agent’s or a workflow’s, or the server itself where one failed once it was live.',
+    },
+    REDEPLOY: { description: 'deploymentRedeploy.' },
+    WORKFLOW: { description: 'A step deploy of a workflow.' },
+    SCHEDULE: { description: 'Nothing makes such yet: a schedule begins a workflow.' },
+    WEBHOOK: { description: 'Nothing makes such yet: a webhook begins a workflow.' },
+  },
 });
 export const DeploymentStrategyRef = builder.enumType('DeploymentStrategy', {
   description: 'How services are replaced. PROCESS supports RECREATE, DOCKER all of them.',
@@ -102,9 +112,12 @@ export const DeploymentRef = builder.prismaNode('Deployment', {
     createdBy: t.field({
       type: ActorRef,
       nullable: true,
-      description: 'Who asked for it; null where they are gone.',
-      select: { createdBy: true },
-      resolve: ({ createdBy }) => createdBy,
+      description: 'Who asked for it; null where they are gone, or the server did.',
+      select: { createdBy: true, agentId: true, workflowId: true },
+      resolve: ({ createdBy, agentId, workflowId }, _args, context, info) => {
+        if (agentId !== null) return actingOf(context, info, 'Agent', agentId);
+        return workflowId === null ? createdBy : actingOf(context, info, 'Workflow', workflowId);
+      },
     }),
     createdAt: t.expose('createdAt', { ...viewerIndependent, type: 'DateTime', description: 'When it was asked for.' }),
     startedAt: t.expose('startedAt', {

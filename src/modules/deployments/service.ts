@@ -14,7 +14,7 @@ import { type Recorder, recorded } from '../lease-transaction.ts';
 import { type Access, type DeploymentAccess, requireCaller } from '../organizations/access.ts';
 import { type Revised, type RevisionNews, revisionFeed } from '../revision-feed.ts';
 import { withField } from '../selection.ts';
-import type { Caller, ServiceDependencies } from '../services.ts';
+import { actorOf, type Caller, type ServiceDependencies } from '../services.ts';
 import type { Stacks } from '../stacks/service.ts';
 import { type ChangesMark, type ChangesRequest, changesFeed, type DeploymentChange } from './changes.ts';
 import { createDeploymentLists, type DeploymentLists } from './lists.ts';
@@ -134,7 +134,7 @@ export function createDeployments(deps: DeploymentDependencies): Deployments {
           throw new ConflictError(
             `it is ${status.toLowerCase()}: only a deployment that is not live yet can be cancelled`,
           );
-        const actor = { type: 'user' as const, id: requireCaller(caller).userId };
+        const actor = actorOf(requireCaller(caller));
         if (status === 'QUEUED') {
           await transition(client, record, found.deploymentId, { to: 'CANCELLED', reason: null, actor });
           if (active === found.deploymentId)
@@ -164,7 +164,7 @@ export function createDeployments(deps: DeploymentDependencies): Deployments {
           throw new ConflictError(`it is ${status.toLowerCase()}: only a live deployment can be stopped`);
         if (active !== null || queued > 0)
           throw new ConflictError('another deployment of this stack is under way here: cancel it first, or wait');
-        const actor = { type: 'user' as const, id: requireCaller(caller).userId };
+        const actor = actorOf(requireCaller(caller));
         await transition(client, record, found.deploymentId, {
           to: 'STOPPING',
           reason: null,

@@ -19,7 +19,7 @@ const INTRODUCTION = [
   '',
   '- `type` is one of those below. `types` of the subscription takes them, or all of a subject: `"deployment.*"`.',
   '- `subject` is the object as it is now; null where it is gone, or where the viewer may not see it.',
-  '- `actor` is the user who did it; null where WindFlow did, or where the account is gone.',
+  '- `actor` is the user who did it, or the agent or workflow that did it in the name of one; null where WindFlow did, or where they are gone.',
   '- `data` is an object with the fields named here. Fields may be added, and those that may be absent are null or missing. IDs are global. Values of',
   '  variables are never in it, and secrets are masked in every `reason`.',
   `- Events are kept for ${EVENT_RETENTION_MS / DAY_MS} days. They outlive what they speak of: a deleted stack leaves its events.`,

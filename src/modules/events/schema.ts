@@ -1,15 +1,27 @@
 import { builder } from '../../graphql/builder.ts';
+import type { GraphQLContext } from '../../graphql/context.ts';
 import { batchedField, byId } from '../../graphql/field-batch.ts';
-import { loadNodes, registerNode } from '../../graphql/nodes.ts';
+import { nodesById, registerNode } from '../../graphql/nodes.ts';
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { EVENT_RETENTION_MS } from '../../realtime/event-follower.ts';
 import type { StoredEvent } from '../../realtime/event-store.ts';
 import { DAY_MS } from '../../shared/clock.ts';
-import { decodeIdOf } from '../../shared/global-id.ts';
+import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
 import { ActorRef } from '../identity/schema.ts';
 import { OrganizationRef } from '../organizations/schema.ts';
 import { type EventBatch as Batch, EVENTS_BATCH } from './service.ts';
-import { dataOf, MAX_TYPES, subjectIdOf } from './types.ts';
+import { actorIdOf, dataOf, MAX_TYPES, subjectIdOf } from './types.ts';
+
+/** Users also where they are members no more: what they did stays theirs. */
+async function actorsById(context: GraphQLContext, ids: string[]): Promise<Map<string, object>> {
+  const userIds = ids.flatMap((id) => decodeIdOf('User', id) ?? []);
+  const users = userIds.length > 0 ? await context.services.events.actors(userIds) : [];
+  const others = await nodesById(
+    context,
+    ids.filter((id) => decodeIdOf('User', id) === null),
+  );
+  return new Map([...users.map((user) => [encodeGlobalId('User', user.id), user] as const), ...others]);
+}
 
 const EventRef = builder.objectRef<StoredEvent>('Event');
 builder.node(EventRef, {
@@ -28,11 +40,12 @@ builder.node(EventRef, {
     actor: t.field({
       type: ActorRef,
       nullable: true,
-      description: 'Who did it, also where they are no member any more; null: WindFlow itself, or someone who is gone.',
-      resolve: ({ actorType, actorId }, _args, context, info) => {
-        if (actorType !== 'user' || actorId === null) return null;
-        const load = async (ids: string[]) => byId(await context.services.events.actors(ids));
-        return batchedField(context, info, actorId, actorId, load);
+      description:
+        'Who did it, also where they are no member any more: a person, or an agent or a workflow in the name of one; null: WindFlow itself, or someone who is gone.',
+      resolve: (event, _args, context, info) => {
+        const id = actorIdOf(event);
+        if (id === null) return null;
+        return batchedField(context, info, id, id, (ids: string[]) => actorsById(context, ids)) as never;
       },
     }),
     subject: t.field({
@@ -41,11 +54,7 @@ builder.node(EventRef, {
       description: 'What it happened to, as it is now; null where it is gone, or the viewer may not see it.',
       resolve: (event, _args, context, info) => {
         const id = subjectIdOf(event);
-        if (id === null) return null;
-        return batchedField(context, info, id, id, async (ids: string[]) => {
-          const nodes = await loadNodes(context, ids);
-          return new Map(ids.flatMap((each, index) => (nodes[index] ? [[each, nodes[index]] as const] : [])));
-        });
+        return id === null ? null : batchedField(context, info, id, id, (ids: string[]) => nodesById(context, ids));
       },
     }),
     data: t.field({

@@ -1,4 +1,5 @@
 import type { Role } from '../../db/generated/prisma/enums.ts';
+import type { ActorType } from '../../realtime/event-log.ts';
 import type { StoredEvent } from '../../realtime/event-store.ts';
 import { ALL_EVENT_TYPES, describeEvent, EVENT_TYPES, type EventType } from '../../realtime/event-types.ts';
 import { BadRequestError } from '../../shared/errors.ts';
@@ -54,6 +55,14 @@ function subjectOf(type: string): string {
 export function subjectIdOf({ type, subjectId }: Pick<StoredEvent, 'type' | 'subjectId'>): string | null {
   const subject = describeEvent(type)?.subject;
   return subject && subjectId ? encodeGlobalId(subject, subjectId) : null;
+}
+
+const ACTOR_TYPES: Partial<Record<ActorType, string>> = { user: 'User', agent: 'Agent', workflow: 'Workflow' };
+
+/** The global ID of who did it; null: the server itself. */
+export function actorIdOf({ actorType, actorId }: Pick<StoredEvent, 'actorType' | 'actorId'>): string | null {
+  const type = actorType && ACTOR_TYPES[actorType];
+  return type && actorId ? encodeGlobalId(type, actorId) : null;
 }
 
 /** An event's data as clients read it: what is documented of it, objects by their global IDs. */

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { Lease } from '../../engine/host-lease.ts';
-import type { NewEvent } from '../../realtime/event-log.ts';
+import type { Actor } from '../../realtime/event-log.ts';
 import { fenced, type Recorder } from '../lease-transaction.ts';
 import { cancelled, type Loaded, readExecution, storeMove, storeSteps } from './ledger.ts';
 import { isFinal } from './state.ts';
@@ -12,7 +12,7 @@ export async function requestCancel(
   client: Client,
   record: Recorder,
   { execution, steps }: Loaded,
-  actor?: NewEvent['actor'],
+  actor?: Actor,
 ): Promise<void> {
   if (execution.status === 'CANCELLING') return;
   if (execution.status === 'RUNNING') return storeMove(client, record, execution, { to: 'CANCELLING', actor });

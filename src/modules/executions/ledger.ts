@@ -1,7 +1,7 @@
 import type { Pool, PoolClient } from 'pg';
 import type { ExecutionStatus } from '../../db/generated/prisma/enums.ts';
 import type { Lease } from '../../engine/host-lease.ts';
-import type { NewEvent } from '../../realtime/event-log.ts';
+import type { Actor, NewEvent } from '../../realtime/event-log.ts';
 import { type ExecutionMove, executionEvent } from '../../realtime/event-types.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Recorder } from '../lease-transaction.ts';
@@ -29,7 +29,7 @@ export type Loaded = { execution: ExecutionRow; steps: StepRow[] };
 
 const COLUMNS = `
   e.id, e.revision, e.organization_id as "organizationId", e.kind::text as kind, e.status::text as status, e.definition, e.input,
-  e.agent_id as "agentId", e.continues_id as "continuesId", e.trigger::text as trigger, e.created_by_id as "createdById", e.parent_id as "parentId", e.parent_step as "parentStep",
+  e.agent_id as "agentId", e.workflow_id as "workflowId", e.continues_id as "continuesId", e.trigger::text as trigger, e.created_by_id as "createdById", e.parent_id as "parentId", e.parent_step as "parentStep",
   extract(epoch from e.created_at)::float8 * 1000 as "createdAt",
   e.input_tokens as "inputTokens", e.output_tokens as "outputTokens", e.waiting_since is null and e.deadline_at < now() as "isLate",
   extract(epoch from now())::float8 * 1000 as now`;
@@ -127,7 +127,7 @@ export type Move = {
   /** When it is to be looked at again, milliseconds since the epoch. */
   wakeAt?: number | null;
   usage?: { inputTokens: number; outputTokens: number };
-  actor?: NewEvent['actor'];
+  actor?: Actor;
 };
 
 /** Of an execution that was read: see `advance`. Nothing is written, and the answer is false, where somebody has changed it since. */
@@ -213,7 +213,7 @@ export function movedEvent(
   previousStatus: ExecutionStatus,
   status: ExecutionStatus,
   reason: string | null,
-  actor: NewEvent['actor'] = { type: 'system', id: null },
+  actor: Actor = { type: 'system', id: null },
 ): NewEvent {
   return {
     organizationId,

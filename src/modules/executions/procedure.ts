@@ -19,6 +19,7 @@ export type ExecutionRow = {
   definition: unknown;
   input: unknown;
   agentId: string | null;
+  workflowId: string | null;
   continuesId: string | null;
   trigger: ExecutionTrigger;
   createdById: string | null;

@@ -17,7 +17,7 @@ import { change } from '../change.ts';
 import { forgottenEntity, remember } from '../idempotency.ts';
 import { type Recorder, recorded } from '../lease-transaction.ts';
 import { type Access, type ExecutionAccess, isAtLeast, requireCaller } from '../organizations/access.ts';
-import type { Caller, ServiceDependencies } from '../services.ts';
+import { actorOf, type Caller, type ServiceDependencies } from '../services.ts';
 import { requestCancel } from './cancellation.ts';
 import {
   type ExecutionApproveInput,
@@ -88,7 +88,7 @@ export function createRequests(deps: RequestDependencies): Requests {
   return {
     async cancel(caller, executionId) {
       const found = await access.requireExecution(caller, executionId, 'execution:cancel');
-      const actor = { type: 'user' as const, id: requireCaller(caller).userId };
+      const actor = actorOf(requireCaller(caller));
       await act(pool, found, async ({ execution, steps }, client, record) => {
         if (execution.status === 'CANCELLED') return;
         if (isFinal(execution.status))

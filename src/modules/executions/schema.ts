@@ -1,4 +1,3 @@
-import { brandWithType } from '@pothos/core';
 import type { Execution, ExecutionStep } from '../../db/generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { batchedField, byId } from '../../graphql/field-batch.ts';
@@ -7,7 +6,8 @@ import { connectionFor, pageArgs, pageComplexity, pageQuery } from '../../graphq
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { decodeIdOf, optionalId } from '../../shared/global-id.ts';
 import { parsePage } from '../../shared/pagination.ts';
-import { ActorRef } from '../identity/schema.ts';
+import { ActorRef, actingOf } from '../identity/schema.ts';
+import { BY_PEOPLE } from './principals.ts';
 
 export const ExecutionKindRef = builder.enumType('ExecutionKind', {
   description: 'What is carried out.',
@@ -53,9 +53,6 @@ export const ExecutionStepStateRef = builder.enumType('ExecutionStepState', {
     CANCELLED: { description: 'The execution was taken back, or its time was over.' },
   },
 });
-
-/** Triggers of workflows, which begin without a person. */
-const BY_THEMSELVES: readonly string[] = ['SCHEDULE', 'EVENT', 'WEBHOOK'];
 
 type Usage = { inputTokens: number; outputTokens: number };
 const ExecutionUsageRef = builder.objectRef<Usage>('ExecutionUsage').implement({
@@ -180,12 +177,13 @@ export const ExecutionRef = builder.prismaNode('Execution', {
     createdBy: t.field({
       type: ActorRef,
       nullable: true,
-      description: 'Who began it: a person, or the workflow itself by one of its triggers; null where they are gone.',
-      select: { createdBy: true, workflow: true, trigger: true },
-      resolve: ({ createdBy, workflow, trigger }) => {
-        if (createdBy || !workflow || !BY_THEMSELVES.includes(trigger)) return createdBy;
-        brandWithType(workflow, 'Workflow' as never);
-        return workflow as never;
+      description:
+        'Who began it: a person, the workflow whose step it is, or the workflow itself by one of its triggers; null where they are gone.',
+      select: { createdBy: true, workflowId: true, trigger: true, parent: { select: { workflowId: true } } },
+      resolve: ({ createdBy, workflowId, trigger, parent }, _args, context, info) => {
+        if (BY_PEOPLE.includes(trigger)) return createdBy;
+        const id = trigger === 'WORKFLOW' ? parent?.workflowId : workflowId;
+        return id == null ? null : actingOf(context, info, 'Workflow', id);
       },
     }),
     createdAt: t.expose('createdAt', { ...viewerIndependent, type: 'DateTime', description: 'When it was asked for.' }),

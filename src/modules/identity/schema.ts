@@ -1,10 +1,11 @@
 import { getTypeBrand } from '@pothos/core';
+import type { GraphQLResolveInfo } from 'graphql';
 import type { Session, User } from '../../db/generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { GraphQLContext } from '../../graphql/context.ts';
 import { DeletedRef } from '../../graphql/error-types.ts';
 import { batchedField } from '../../graphql/field-batch.ts';
-import { registerNode } from '../../graphql/nodes.ts';
+import { nodesById, registerNode } from '../../graphql/nodes.ts';
 import { connectionFor, pageArgs, pageComplexity } from '../../graphql/pagination.ts';
 import {
   ConflictError,
@@ -47,11 +48,17 @@ export const UserRef = builder.prismaNode('User', {
 registerNode('User', async (context, ids) => byId(await context.services.identity.findUsers(context.caller, ids)));
 
 export const ActorRef = builder.unionType('Actor', {
-  description: 'Who did it.',
+  description: 'Who did it: a person, or an agent or a workflow in the name of one.',
   // Of modules that know this one: by their names.
   types: [UserRef, 'Agent' as never, 'Workflow' as never],
   resolveType: (actor) => (getTypeBrand(actor) ?? 'User') as 'User',
 });
+
+/** An agent or a workflow that did something, as an actor; null: it is gone, or the viewer may not see it. */
+export function actingOf(context: GraphQLContext, info: GraphQLResolveInfo, type: 'Agent' | 'Workflow', id: string) {
+  const globalId = encodeGlobalId(type, id);
+  return batchedField(context, info, globalId, globalId, (ids: string[]) => nodesById(context, ids)) as Promise<never>;
+}
 
 const SessionRef = builder.prismaNode('Session', {
   description: 'A login on one device or program.',

@@ -1,10 +1,10 @@
 import { Cron } from 'croner';
 import type { Transaction } from '../../db/client.ts';
 import type { ExecutionTrigger } from '../../db/generated/prisma/enums.ts';
-import type { NewEvent } from '../../realtime/event-log.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
 import { ExpectedError } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
+import type { Recorder } from '../change.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import { ExpressionError } from './expression.ts';
 import { beginWorkflowRun } from './runs.ts';
@@ -50,16 +50,21 @@ export type Triggered = {
   values: Record<string, unknown>;
 };
 
+type EventRecorder = Pick<Recorder, 'event'>;
+
 /** Begins a run without a person; where none can begin, that is told as an event. Returns its id; null: there is none. */
 export async function beginTriggered(
   tx: Transaction,
-  record: { event(event: Omit<NewEvent, 'actor'>): void },
+  record: EventRecorder,
   { workflowId, organizationId, trigger, input, values }: Triggered,
 ): Promise<string | null> {
   const id = newId();
+  const byItself: EventRecorder = {
+    event: (event) => record.event({ ...event, actor: { type: 'workflow', id: workflowId } }),
+  };
   try {
     const filled = fillIn(input ?? {}, (source) => evaluateWith(source, values));
-    await beginWorkflowRun(tx, record, { id, workflowId, organizationId, trigger, createdById: null, input: filled });
+    await beginWorkflowRun(tx, byItself, { id, workflowId, organizationId, trigger, createdById: null, input: filled });
     return id;
   } catch (error) {
     if (!(error instanceof ExpectedError) && !(error instanceof ExpressionError)) throw error;
