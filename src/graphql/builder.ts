@@ -20,6 +20,7 @@ import {
   serializeDateTime,
   serializeSafeInt,
 } from './scalars.ts';
+import { viewerIndependent } from './viewer-independence.ts';
 
 type BuilderTypes = {
   Context: GraphQLContext;
@@ -60,10 +61,18 @@ export const builder = new SchemaBuilder<BuilderTypes>({
     nodeTypeOptions: { description: 'An object with a global, opaque ID.' },
     idFieldOptions: { description: 'Global and opaque.' },
     pageInfoTypeOptions: { description: 'Where a page lies in its list.' },
-    hasNextPageFieldOptions: { description: 'Whether more nodes follow the page.' },
-    hasPreviousPageFieldOptions: { description: 'Whether there are nodes before the page.' },
-    startCursorFieldOptions: { description: "The first node's cursor; null on an empty page.", nullable: true },
-    endCursorFieldOptions: { description: "The last node's cursor; null on an empty page.", nullable: true },
+    hasNextPageFieldOptions: { ...viewerIndependent, description: 'Whether more nodes follow the page.' },
+    hasPreviousPageFieldOptions: { ...viewerIndependent, description: 'Whether there are nodes before the page.' },
+    startCursorFieldOptions: {
+      ...viewerIndependent,
+      description: "The first node's cursor; null on an empty page.",
+      nullable: true,
+    },
+    endCursorFieldOptions: {
+      ...viewerIndependent,
+      description: "The last node's cursor; null on an empty page.",
+      nullable: true,
+    },
     encodeGlobalID: (type, id) => encodeGlobalId(type, String(id)),
     decodeGlobalID: (globalId) => {
       const decoded = decodeGlobalId(globalId);

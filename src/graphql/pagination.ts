@@ -11,6 +11,7 @@ import {
 import { builder, type SchemaTypes } from './builder.ts';
 import type { GraphQLContext } from './context.ts';
 import { selectColumns } from './selected-columns.ts';
+import { viewerIndependent } from './viewer-independence.ts';
 
 const connections = new Map<string, unknown>();
 
@@ -19,6 +20,7 @@ type ConnectionRef<Node> = ImplementableObjectRef<SchemaTypes, Connection<Node>>
 
 /**
  * The one connection type of a node type, made at the first call: `StackConnection` with `StackEdge`.
+ * Whether a page depends on the viewer is the matter of the field that reads it: its own fields only tell what was read.
  * `totalCount: false` leaves that field out, where counting would be a full scan.
  */
 export function connectionFor<Node extends object>(
@@ -33,9 +35,15 @@ export function connectionFor<Node extends object>(
     description: `A ${node.name} and its place in the list.`,
     fields: (t) => ({
       cursor: t.exposeString('cursor', {
+        ...viewerIndependent,
         description: 'For `after` and `before`, in the same order of the same list.',
       }),
-      node: t.field({ type, description: 'What stands there.', resolve: (parent) => parent.node as never }),
+      node: t.field({
+        ...viewerIndependent,
+        type,
+        description: 'What stands there.',
+        resolve: (parent) => parent.node as never,
+      }),
     }),
   });
   const connection: ConnectionRef<Node> = builder.objectRef<Connection<Node>>(`${node.name}Connection`);
@@ -44,18 +52,21 @@ export function connectionFor<Node extends object>(
     description: `A page of a list: ${node.name}.`,
     fields: (t) => ({
       edges: t.field({
+        ...viewerIndependent,
         type: [edge],
         description: 'The nodes with their cursors.',
         complexity: { field: 0, multiplier: 1 },
         resolve: (parent) => parent.edges,
       }),
       nodes: t.field({
+        ...viewerIndependent,
         type: [type],
         description: 'The nodes alone.',
         complexity: { field: 0, multiplier: 1 },
         resolve: (parent) => parent.edges.map((item) => item.node) as never,
       }),
       pageInfo: t.field({
+        ...viewerIndependent,
         type: builder.pageInfoRef(),
         description: 'Where the page lies.',
         resolve: (parent) => parent.pageInfo,
@@ -64,7 +75,11 @@ export function connectionFor<Node extends object>(
   });
   if (options.totalCount !== false) {
     builder.objectField(connection, 'totalCount', (t) =>
-      t.int({ description: 'How many there are, all pages together.', resolve: (parent) => parent.totalCount() }),
+      t.int({
+        ...viewerIndependent,
+        description: 'How many there are, all pages together.',
+        resolve: (parent) => parent.totalCount(),
+      }),
     );
   }
   return connection;

@@ -151,6 +151,7 @@ export const ExecutionRef = builder.prismaNode('Execution', {
         'What came of it; of an agent: its last text, or a value where its configuration has an outputSchema.',
     }),
     steps: t.field({
+      ...viewerIndependent,
       type: connectionFor<ExecutionStep>(ExecutionStepRef),
       nullable: true,
       description: 'Its steps, in the order in which they came to be.',
