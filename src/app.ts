@@ -19,6 +19,7 @@ import { ReleaseStore } from './modules/deployments/release-store.ts';
 import { createDeployments } from './modules/deployments/service.ts';
 import { createEnvironments } from './modules/environments/service.ts';
 import { createEvents } from './modules/events/service.ts';
+import { removeEndedExecutions } from './modules/executions/retention.ts';
 import { ExecutionWorker } from './modules/executions/worker.ts';
 import { pruneIdempotencyKeys } from './modules/idempotency.ts';
 import { createIdentityService } from './modules/identity/service.ts';
@@ -97,6 +98,8 @@ export async function createApp(
         identity: () => services.identity.prune(),
         plans: (now) => services.deployments.prunePlans(now),
         events: (now, signal) => services.events.prune(now, signal),
+        executions: (now, signal) =>
+          removeEndedExecutions(pool, new Date(now.getTime() - config.executionRetentionDays * DAY_MS), signal),
         notifications: (now, signal) => services.notifications.prune(now, signal),
         idempotency: () => pruneIdempotencyKeys(pool),
         webhooks: (now) => services.workflows.pruneRequests(now),

@@ -24,6 +24,7 @@ it('should have the documented defaults and make a key once', () => {
     redisUrl: null,
     corsOrigins: [],
     logRetentionDays: 30,
+    executionRetentionDays: 90,
   });
   expect(config.logLinesPerSecond).toBe(20_000);
   expect(statSync(join(folder, 'secret.key')).mode & 0o777).toBe(0o600);

@@ -35,6 +35,7 @@ export type Config = {
   allowedAddresses: string[];
   /** Lines are dropped by the day of arrival, once all of the day is older. */
   logRetentionDays: number;
+  executionRetentionDays: number;
   /** How many lines of a deployment are stored in the long run, see LogRateLimit; 0: all. */
   logLinesPerSecond: number;
   logLevel: string;
@@ -46,7 +47,9 @@ export class ConfigError extends Error {
 
 const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 const KEY_FILE = 'secret.key';
-const MAX_LOG_RETENTION_DAYS = 3_650;
+/** What an organization has used of its tokens in a month is counted in its executions: none of them goes within that month. */
+const MIN_EXECUTION_RETENTION_DAYS = 31;
+const MAX_RETENTION_DAYS = 3_650;
 const MAX_LOG_LINES_PER_SECOND = 1_000_000_000;
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 
@@ -86,7 +89,13 @@ const settings = z.object({
   WINDFLOW_ALLOWED_ADDRESSES: list
     .refine((entries) => entries.every(isAddressOrNetwork), 'IP addresses or networks: 10.0.0.5,192.168.0.0/16')
     .default([]),
-  WINDFLOW_LOG_RETENTION_DAYS: z.coerce.number().int().min(1).max(MAX_LOG_RETENTION_DAYS).default(30),
+  WINDFLOW_LOG_RETENTION_DAYS: z.coerce.number().int().min(1).max(MAX_RETENTION_DAYS).default(30),
+  WINDFLOW_EXECUTION_RETENTION_DAYS: z.coerce
+    .number()
+    .int()
+    .min(MIN_EXECUTION_RETENTION_DAYS)
+    .max(MAX_RETENTION_DAYS)
+    .default(90),
   WINDFLOW_LOG_LINES_PER_SECOND: z.coerce.number().int().min(0).max(MAX_LOG_LINES_PER_SECOND).default(20_000),
   WINDFLOW_INGRESS_IMAGE: z
     .string()
@@ -127,6 +136,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     corsOrigins: value.WINDFLOW_CORS_ORIGINS,
     allowedAddresses: value.WINDFLOW_ALLOWED_ADDRESSES,
     logRetentionDays: value.WINDFLOW_LOG_RETENTION_DAYS,
+    executionRetentionDays: value.WINDFLOW_EXECUTION_RETENTION_DAYS,
     logLinesPerSecond: value.WINDFLOW_LOG_LINES_PER_SECOND,
     ingressImage: value.WINDFLOW_INGRESS_IMAGE,
     llm: {

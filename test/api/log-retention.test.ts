@@ -186,6 +186,7 @@ describe('a server', () => {
         corsOrigins: [],
         allowedAddresses: [],
         logRetentionDays: 30,
+        executionRetentionDays: 90,
         logLinesPerSecond: 0,
         ingressImage: 'haproxy:local',
         llm: { baseUrl: null, apiKey: null, model: null },

@@ -7,7 +7,15 @@ export const READ_AT = Date.parse('2030-01-01T00:00:00Z');
 export function executionRow(change: Partial<ExecutionRow> = {}): ExecutionRow {
   return {
     ...{ id: 'an-execution', revision: 1, organizationId: 'an-organization', kind: 'AGENT', status: 'RUNNING' },
-    ...{ definition: {}, input: null, agentId: null, workflowId: null, continuesId: null, trigger: 'MANUAL', createdById: null },
+    ...{
+      definition: {},
+      input: null,
+      agentId: null,
+      workflowId: null,
+      continuesId: null,
+      trigger: 'MANUAL',
+      createdById: null,
+    },
     ...{ parentId: null, parentStep: null, createdAt: READ_AT, inputTokens: 0, outputTokens: 0 },
     ...{ isLate: false, now: READ_AT },
     ...change,

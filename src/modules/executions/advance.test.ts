@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { executionRow, READ_AT, stepRow } from '../../../test/support/execution-rows.ts';
-import { Board, type Ended } from './advance.ts';
+import { Board, type Ended, MAX_INTERRUPTIONS } from './advance.ts';
 import {
   type ExecutionRow,
   type Next,
@@ -49,6 +49,19 @@ describe('what becomes of an execution', () => {
     const board = boardOf([running('a', 2), running('b')], saying());
     expect(board.settle(new Set(['b'])).begun).toMatchObject([{ key: 'a', attempt: 3 }]);
     expect(board.changed.map(({ key }) => key)).toEqual(['a']);
+  });
+
+  it('should give up what is broken off again and again, the attempts that failed aside', () => {
+    const step = { ...running('a', MAX_INTERRUPTIONS + 2), failures: 2 };
+    const conclusion = { status: 'FAILED', reason: 'a broke off' } as const;
+    const procedure = procedureOf((_execution, [a]) => ({ orders: [], ...(a?.state === 'FAILED' && { conclusion }) }));
+    const spared = boardOf([{ ...step, attempt: step.attempt - 1 }], procedure);
+    expect(spared.settle(nothingInHand).begun).toMatchObject([{ attempt: step.attempt }]);
+    const inHand = boardOf([step], procedure);
+    expect(inHand.settle(new Set(['a'])).move).toEqual({ to: 'RUNNING' });
+    const board = boardOf([step], procedure);
+    expect(board.settle(nothingInHand)).toMatchObject({ begun: [], move: { to: 'FAILED', reason: 'a broke off' } });
+    expect(board.steps).toMatchObject([{ state: 'FAILED', error: expect.stringContaining('broken off 20 times') }]);
   });
 
   it('should not take the end of an attempt for the end of another one', () => {

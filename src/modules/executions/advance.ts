@@ -18,6 +18,9 @@ import { isOver } from './state.ts';
 /** What goes on so soon is kept in hand; whatever waits longer is let go of. */
 const KEEP_IN_HAND_MS = 5 * SECOND_MS;
 
+/** A step that is under way so often when its server ends is not begun again: it may be why. */
+export const MAX_INTERRUPTIONS = 20;
+
 /** How a step that was under way has ended. */
 export type Ended = { key: string; attempt: number } & (
   | { result: 'succeeded'; output: unknown; usage?: TokenUsage }
@@ -135,6 +138,12 @@ export class Board {
   settle(inHand: ReadonlySet<string>): Settled {
     const { status, isLate } = this.#execution;
     if (status === 'CANCELLING' || isLate) return this.#stop(inHand);
+    for (const step of this.steps)
+      if (step.state === 'RUNNING' && !inHand.has(step.key) && interruptionsOf(step) >= MAX_INTERRUPTIONS)
+        this.#fail(
+          step,
+          new StepFailure(`its work was broken off ${MAX_INTERRUPTIONS} times: what it does may end the server`),
+        );
     const begun = this.steps.filter(
       ({ key, state, isDue }) => (state === 'RUNNING' && !inHand.has(key)) || (state === 'RETRYING' && isDue),
     );
@@ -233,6 +242,11 @@ export class Board {
     this.#changed.add(step.key);
     return changed;
   }
+}
+
+/** Attempts that neither succeeded nor failed: whoever was at them was gone. */
+function interruptionsOf({ attempt, failures }: StepRow): number {
+  return attempt - failures;
 }
 
 function reasonOf(open: readonly StepRow[]): string | null {

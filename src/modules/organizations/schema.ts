@@ -43,7 +43,7 @@ export const OrganizationRef = builder.prismaNode('Organization', {
     settings: t.expose('settings', {
       type: 'JSON',
       description:
-        'A JSON object of the members’ own, up to 64 KiB. The server reads `logRetentionDays`: lines of its deployments that are older go, 1–3650 days; absent: as the installation has it.',
+        'A JSON object of the members’ own, up to 64 KiB. The server reads `logRetentionDays`: lines of its deployments that are older go, 1–3650 days; absent: as the installation has it. And `monthlyTokenBudget`: tokens that its executions may use in a month of UTC, 0 or more; absent: any number.',
     }),
     isActive: t.exposeBoolean('isActive', {
       description: 'false: everything stays readable, nothing can be changed or deployed.',
@@ -139,7 +139,10 @@ const OrganizationCreateInput = builder.inputType('OrganizationCreateInput', {
       description: '2–50 of a–z, 0–9 and "-", unique in the installation; absent: made from the name.',
     }),
     description: t.string({ description: 'Up to 2,000 characters.' }),
-    settings: t.field({ type: 'JSON', description: 'A JSON object, up to 64 KiB; `logRetentionDays`: 1–3650.' }),
+    settings: t.field({
+      type: 'JSON',
+      description: 'A JSON object, up to 64 KiB; `logRetentionDays`: 1–3650; `monthlyTokenBudget`: 0 or more.',
+    }),
     idempotencyKey: t.string({ description: 'Up to 128 characters: the same key and input create once in 24 hours.' }),
   }),
 });
@@ -151,7 +154,8 @@ const OrganizationUpdateInput = builder.inputType('OrganizationUpdateInput', {
     description: t.string({ description: 'Up to 2,000 characters; null clears it.' }),
     settings: t.field({
       type: 'JSON',
-      description: 'A JSON object, up to 64 KiB, in place of the former one; `logRetentionDays`: 1–3650.',
+      description:
+        'A JSON object, up to 64 KiB, in place of the former one; `logRetentionDays`: 1–3650; `monthlyTokenBudget`: 0 or more.',
     }),
     isActive: t.boolean({ description: 'false: nothing can be changed or deployed, until it is true again.' }),
   }),
