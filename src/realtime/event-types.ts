@@ -173,6 +173,10 @@ export const EVENT_TYPES = {
   }),
   'workflow.deleted': workflow('A workflow was deleted; its executions stay.'),
   'execution.created': execution('Something was asked to run, and waits for its turn.'),
+  'execution.decided': execution('A person decided about a step that asked for an approval.', {
+    step: text(),
+    approved: text('Boolean!'),
+  }),
   ...EXECUTION_MOVES,
   'notificationChannel.created': notificationChannel('A notification channel was made.', {
     name: text(),

@@ -13,6 +13,7 @@ const WELL = 'services: { web: { command: [sleep, "1000"] } }';
 const ACTOR = '__typename ... on User { id } ... on Agent { id } ... on Workflow { id }';
 const DEPLOYMENTS = `query ($id: ID!) { deployments(organizationId: $id) { nodes { trigger createdBy { ${ACTOR} } } } }`;
 const CHILD = `query ($id: ID!) { executions(organizationId: $id, kind: AGENT) { nodes { parent { id } createdBy { ${ACTOR} } } } }`;
+const APPROVAL = `query ($id: ID!) { execution(id: $id) { steps { nodes { approval { approved comment decidedBy { id } } } } } }`;
 const CURSOR = 'query ($id: ID!) { organization(id: $id) { eventCursor } }';
 const EVENTS = `subscription ($organizationId: ID!, $after: String, $types: [String!]) {
   events(organizationId: $organizationId, after: $after, types: $types) { events { type actor { ${ACTOR} } } live } }`;
@@ -108,5 +109,31 @@ describe('what a workflow does', () => {
     await tenant.newStack(WELL);
     await eventually('a run has begun', async () => (await actorsOf(tenant, after, 'execution.created')).length > 0);
     expect(await actorsOf(tenant, after, 'execution.created')).toEqual([{ __typename: 'Workflow', id: workflowId }]);
+  });
+});
+
+describe('a decision about a step', () => {
+  it('should name who took it, also once they are no member any more', async () => {
+    const tenant = await acme.newTenant('Decisions');
+    const { organizationId } = tenant;
+    const admin = await tenant.addMember('ADMIN');
+    const definition = { steps: { ask: { kind: 'approval', message: 'May I?', role: 'ADMIN' } } };
+    const input = { organizationId, name: 'ask', definition };
+    const workflowId = (await tenant.mutate('workflowCreate', 'Workflow { id }', input)).id;
+    const after = await cursorOf(tenant);
+    const { id } = await tenant.mutate('workflowRun', 'Execution { id }', { workflowId });
+    const approval = async () => {
+      const { execution } = await tenant.ask(APPROVAL, { id });
+      return execution.steps.nodes[0]?.approval;
+    };
+    await eventually('it asks', approval);
+    expect(await approval()).toEqual({ approved: null, comment: null, decidedBy: null });
+    const decision = { executionId: id, step: 'ask', approved: false, comment: 'not today' };
+    await admin.mutate('executionApprove', 'Execution { id }', decision);
+    const decided = { approved: false, comment: 'not today', decidedBy: { id: admin.userId } };
+    expect(await approval()).toEqual(decided);
+    expect(await actorsOf(tenant, after, 'execution.decided')).toEqual([{ __typename: 'User', id: admin.userId }]);
+    await tenant.mutate('organizationMemberRemove', 'Deleted { id }', { organizationId, userId: admin.userId });
+    expect(await approval()).toEqual(decided);
   });
 });

@@ -4,10 +4,10 @@ import { batchedField, byId } from '../../graphql/field-batch.ts';
 import { registerNode } from '../../graphql/nodes.ts';
 import { connectionFor, pageArgs, pageComplexity, pageQuery, rowQuery } from '../../graphql/pagination.ts';
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
-import { decodeIdOf } from '../../shared/global-id.ts';
+import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
 import { parsePage } from '../../shared/pagination.ts';
 import { EnvironmentRef } from '../environments/schema.ts';
-import { ActorRef, actingOf } from '../identity/schema.ts';
+import { ActorRef, loadActor } from '../identity/schema.ts';
 import { StackRef } from '../stacks/schema.ts';
 import type { DeploymentParent, DeploymentFilter as Filter } from './lists.ts';
 import { DeploymentServiceRef } from './services-schema.ts';
@@ -115,8 +115,8 @@ export const DeploymentRef = builder.prismaNode('Deployment', {
       description: 'Who asked for it; null where they are gone, or the server did.',
       select: { createdBy: true, agentId: true, workflowId: true },
       resolve: ({ createdBy, agentId, workflowId }, _args, context, info) => {
-        if (agentId !== null) return actingOf(context, info, 'Agent', agentId);
-        return workflowId === null ? createdBy : actingOf(context, info, 'Workflow', workflowId);
+        if (agentId !== null) return loadActor(context, info, encodeGlobalId('Agent', agentId));
+        return workflowId === null ? createdBy : loadActor(context, info, encodeGlobalId('Workflow', workflowId));
       },
     }),
     createdAt: t.expose('createdAt', { ...viewerIndependent, type: 'DateTime', description: 'When it was asked for.' }),

@@ -1,27 +1,15 @@
 import { builder } from '../../graphql/builder.ts';
-import type { GraphQLContext } from '../../graphql/context.ts';
 import { batchedField, byId } from '../../graphql/field-batch.ts';
 import { nodesById, registerNode } from '../../graphql/nodes.ts';
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { EVENT_RETENTION_MS } from '../../realtime/event-follower.ts';
 import type { StoredEvent } from '../../realtime/event-store.ts';
 import { DAY_MS } from '../../shared/clock.ts';
-import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
-import { ActorRef } from '../identity/schema.ts';
+import { decodeIdOf } from '../../shared/global-id.ts';
+import { ActorRef, loadActor } from '../identity/schema.ts';
 import { OrganizationRef } from '../organizations/schema.ts';
 import { type EventBatch as Batch, EVENTS_BATCH } from './service.ts';
 import { actorIdOf, dataOf, MAX_TYPES, subjectIdOf } from './types.ts';
-
-/** Users also where they are members no more: what they did stays theirs. */
-async function actorsById(context: GraphQLContext, ids: string[]): Promise<Map<string, object>> {
-  const userIds = ids.flatMap((id) => decodeIdOf('User', id) ?? []);
-  const users = userIds.length > 0 ? await context.services.events.actors(userIds) : [];
-  const others = await nodesById(
-    context,
-    ids.filter((id) => decodeIdOf('User', id) === null),
-  );
-  return new Map([...users.map((user) => [encodeGlobalId('User', user.id), user] as const), ...others]);
-}
 
 const EventRef = builder.objectRef<StoredEvent>('Event');
 builder.node(EventRef, {
@@ -44,8 +32,7 @@ builder.node(EventRef, {
         'Who did it, also where they are no member any more: a person, or an agent or a workflow in the name of one; null: WindFlow itself, or someone who is gone.',
       resolve: (event, _args, context, info) => {
         const id = actorIdOf(event);
-        if (id === null) return null;
-        return batchedField(context, info, id, id, (ids: string[]) => actorsById(context, ids)) as never;
+        return id === null ? null : loadActor(context, info, id);
       },
     }),
     subject: t.field({

@@ -25,7 +25,7 @@ import {
   executionApproveInput,
   executionRetryInput,
 } from './inputs.ts';
-import { EXECUTIONS_TOPIC, type Loaded, readExecution, storableJson, storeSteps } from './ledger.ts';
+import { EXECUTIONS_TOPIC, executionTopic, type Loaded, readExecution, storableJson, storeSteps } from './ledger.ts';
 import type { ExecutionLists } from './lists.ts';
 import type { Procedure, StoredStep } from './procedure.ts';
 import { isFinal, isOver } from './state.ts';
@@ -104,7 +104,7 @@ export function createRequests(deps: RequestDependencies): Requests {
       const found = await access.requireExecution(caller, input.executionId, 'execution:approve');
       const { step: key, approved, comment } = parseInput(executionApproveInput, input);
       const { userId } = requireCaller(caller);
-      await act(pool, found, async ({ execution, steps }, client) => {
+      await act(pool, found, async ({ execution, steps }, client, record) => {
         const step = steps.find((each) => each.key === key);
         if (!step?.approval) throw new ConflictError(`no step ${JSON.stringify(key)} of it asks for an approval`);
         requireRole(found, step.approval.role);
@@ -117,6 +117,14 @@ export function createRequests(deps: RequestDependencies): Requests {
         await client.query('update executions set wake_at = now(), revision = revision + 1 where id = $1', [
           execution.id,
         ]);
+        const { id, organizationId, status, kind } = execution;
+        record.event({
+          organizationId,
+          type: 'execution.decided',
+          actor: actorOf(requireCaller(caller)),
+          subject: { type: 'Execution', id },
+          data: { status, kind, step: key, approved },
+        });
       });
       return readAs(caller, found.executionId);
     },
@@ -199,7 +207,7 @@ async function act(
   await recorded(pool, async (client, record) => {
     const loaded = await readExecution(client, executionId);
     if (!loaded) throw new NotFoundError('execution');
-    record.wake(EXECUTIONS_TOPIC);
+    record.wake(EXECUTIONS_TOPIC, executionTopic(executionId));
     await decide(loaded, client, record);
   });
 }

@@ -4,10 +4,11 @@ import { batchedField, byId } from '../../graphql/field-batch.ts';
 import { registerNode } from '../../graphql/nodes.ts';
 import { connectionFor, pageArgs, pageComplexity, pageQuery } from '../../graphql/pagination.ts';
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
-import { decodeIdOf, optionalId } from '../../shared/global-id.ts';
+import { decodeIdOf, encodeGlobalId, optionalId } from '../../shared/global-id.ts';
 import { parsePage } from '../../shared/pagination.ts';
-import { ActorRef, actingOf } from '../identity/schema.ts';
+import { ActorRef, loadActor, UserRef } from '../identity/schema.ts';
 import { BY_PEOPLE } from './principals.ts';
+import type { Approval } from './procedure.ts';
 
 export const ExecutionKindRef = builder.enumType('ExecutionKind', {
   description: 'What is carried out.',
@@ -63,11 +64,30 @@ const ExecutionUsageRef = builder.objectRef<Usage>('ExecutionUsage').implement({
   }),
 });
 
-const ApprovalRef = builder.objectRef<{ message: string; role: string }>('ExecutionApproval').implement({
+const ApprovalRef = builder.objectRef<Approval>('ExecutionApproval').implement({
   description: 'What a step asks of people: see executionApprove.',
   fields: (t) => ({
     message: t.exposeString('message', { ...viewerIndependent, description: 'What is to be approved.' }),
     role: t.exposeString('role', { ...viewerIndependent, description: 'The least role that may decide.' }),
+    approved: t.boolean({
+      ...viewerIndependent,
+      nullable: true,
+      description: 'What was decided; null: nothing yet.',
+      resolve: ({ decision }) => decision?.approved ?? null,
+    }),
+    comment: t.string({
+      ...viewerIndependent,
+      nullable: true,
+      description: 'What was said with it.',
+      resolve: ({ decision }) => decision?.comment ?? null,
+    }),
+    decidedBy: t.field({
+      type: UserRef,
+      nullable: true,
+      description: 'Who decided, also where they are no member any more; null: nobody yet, or they are gone.',
+      resolve: ({ decision }, _args, context, info) =>
+        decision ? loadActor(context, info, encodeGlobalId('User', decision.userId)) : null,
+    }),
   }),
 });
 
@@ -105,7 +125,7 @@ export const ExecutionStepRef = builder.prismaObject('ExecutionStep', {
       nullable: true,
       description: 'What it asks, or asked, of people.',
       select: { approval: true },
-      resolve: ({ approval }) => approval as { message: string; role: string } | null,
+      resolve: ({ approval }) => approval as Approval | null,
     }),
     startedAt: t.expose('startedAt', {
       ...viewerIndependent,
@@ -184,7 +204,7 @@ export const ExecutionRef = builder.prismaNode('Execution', {
       resolve: ({ createdBy, workflowId, trigger, parent }, _args, context, info) => {
         if (BY_PEOPLE.includes(trigger)) return createdBy;
         const id = trigger === 'WORKFLOW' ? parent?.workflowId : workflowId;
-        return id == null ? null : actingOf(context, info, 'Workflow', id);
+        return id == null ? null : loadActor(context, info, encodeGlobalId('Workflow', id));
       },
     }),
     createdAt: t.expose('createdAt', { ...viewerIndependent, type: 'DateTime', description: 'When it was asked for.' }),

@@ -54,10 +54,23 @@ export const ActorRef = builder.unionType('Actor', {
   resolveType: (actor) => (getTypeBrand(actor) ?? 'User') as 'User',
 });
 
-/** An agent or a workflow that did something, as an actor; null: it is gone, or the viewer may not see it. */
-export function actingOf(context: GraphQLContext, info: GraphQLResolveInfo, type: 'Agent' | 'Workflow', id: string) {
-  const globalId = encodeGlobalId(type, id);
-  return batchedField(context, info, globalId, globalId, (ids: string[]) => nodesById(context, ids)) as Promise<never>;
+/** Who did something, by their global ID; null: they are gone, or the viewer may not see them. */
+export function loadActor(context: GraphQLContext, info: GraphQLResolveInfo, globalId: string) {
+  const load = (ids: string[]) => actorsById(context, ids);
+  return batchedField(context, info, globalId, globalId, load) as Promise<never>;
+}
+
+/** Users also where they are members no more: what they did stays theirs. */
+async function actorsById(context: GraphQLContext, globalIds: string[]): Promise<Map<string, object>> {
+  const [users, others] = [true, false].map((isUser) =>
+    globalIds.filter((id) => (decodeIdOf('User', id) !== null) === isUser),
+  ) as [string[], string[]];
+  const found =
+    users.length > 0 ? await context.services.events.actors(users.map((id) => decodeIdOf('User', id)!)) : [];
+  return new Map([
+    ...found.map((user) => [encodeGlobalId('User', user.id), user] as const),
+    ...(await nodesById(context, others)),
+  ]);
 }
 
 const SessionRef = builder.prismaNode('Session', {

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { notifyTopics } from '../../realtime/bus.ts';
 import { HOUR_MS, SECOND_MS } from '../../shared/clock.ts';
 import type { Keyring } from '../../shared/crypto.ts';
 import type { GuardedHttp } from '../../shared/guarded-http.ts';
@@ -6,6 +7,7 @@ import type { Logger } from '../../shared/logger.ts';
 import { untilStored } from '../lease-transaction.ts';
 import { type ClaimedDelivery, type Outcome, storeOutcome } from './claim.ts';
 import { openConfiguration } from './configuration.ts';
+import { deliveryTopic, MESSAGE_TYPE } from './deliveries.ts';
 import { SendError } from './send-error.ts';
 import { send } from './senders.ts';
 
@@ -46,6 +48,9 @@ export function createDeliver({ pool, keyring, http, log, firstRetryMs }: Delive
   return async (delivery, signal) => {
     const outcome = await attempt(delivery, signal);
     await untilStored(signal, () => storeOutcome(pool, delivery, outcome));
+    if (delivery.eventType === MESSAGE_TYPE && outcome.status !== 'PENDING')
+      // Whoever waits looks again by itself.
+      await notifyTopics(pool, [deliveryTopic(delivery.id)]).catch(() => undefined);
   };
 }
 

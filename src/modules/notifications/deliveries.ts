@@ -1,13 +1,20 @@
+import type { Pool } from 'pg';
 import type { NotificationDeliveryStatus } from '../../db/generated/prisma/enums.ts';
-import { notifyTopics } from '../../realtime/bus.ts';
+import { type Bus, notifyTopics } from '../../realtime/bus.ts';
 import type { SqlExecutor } from '../../realtime/sql.ts';
-import { DAY_MS } from '../../shared/clock.ts';
+import { DAY_MS, SECOND_MS } from '../../shared/clock.ts';
 import { NotFoundError } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
 import { cut } from './messages.ts';
 
 /** Wakes whoever sends notifications. */
 export const NOTIFICATIONS_TOPIC = 'notifications';
+/** Wakes whoever waits for what becomes of a message. */
+export const deliveryTopic = (deliveryId: string): string => `notification:${deliveryId}`;
+/** The type of deliveries that `notify` makes. */
+export const MESSAGE_TYPE = 'notification.message';
+/** Wake-ups may be lost: a delivery that somebody waits for is looked at again so often. */
+const LOOK_MS = 5 * SECOND_MS;
 /** How long deliveries are kept, whatever became of them. */
 export const DELIVERY_RETENTION_MS = 30 * DAY_MS;
 export const MAX_MESSAGE_LENGTH = 10_000;
@@ -32,7 +39,7 @@ export async function notify(db: SqlExecutor, notification: Notification): Promi
   const { channelId, organizationId, message, key } = notification;
   const { rows } = await db.query<{ id: string }>(
     `insert into notification_deliveries (id, channel_id, key, event_type, message, created_at, next_attempt_at)
-     select $1, c.id, $4, 'notification.message', $5, clock_timestamp(), clock_timestamp()
+     select $1, c.id, $4, '${MESSAGE_TYPE}', $5, clock_timestamp(), clock_timestamp()
      from notification_channels c where c.id = $2 and c.organization_id = $3
      on conflict (channel_id, key) do update set key = excluded.key
      returning id`,
@@ -44,6 +51,17 @@ export async function notify(db: SqlExecutor, notification: Notification): Promi
 }
 
 export type DeliveryOutcome = { status: NotificationDeliveryStatus; error: string | null };
+
+/** What becomes of a message: resolves once it was sent, or given up. Throws the signal's reason where that aborts. */
+export async function settled(pool: Pool, bus: Bus, id: string, signal: AbortSignal): Promise<DeliveryOutcome> {
+  using watch = bus.watch([deliveryTopic(id)]);
+  for (;;) {
+    const outcome = await outcomeOf(pool, id);
+    if (outcome.status !== 'PENDING') return outcome;
+    await watch.wait(LOOK_MS, signal);
+    signal.throwIfAborted();
+  }
+}
 
 /** What became of a delivery so far. */
 export async function outcomeOf(db: SqlExecutor, id: string): Promise<DeliveryOutcome> {

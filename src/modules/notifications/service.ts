@@ -17,9 +17,9 @@ import {
   type DeliveryOutcome,
   type Notification,
   notify,
-  outcomeOf,
   pruneDeliveries,
   retryDelivery,
+  settled,
 } from './deliveries.ts';
 import {
   type GivenConfiguration,
@@ -49,7 +49,8 @@ export type Notifications = NotificationLists & {
   retry(caller: Caller | null, deliveryId: string | null): Promise<NotificationDelivery>;
   /** See `notify`: for what the server does itself. */
   notify(notification: Notification): Promise<string>;
-  outcomeOf(deliveryId: string): Promise<DeliveryOutcome>;
+  /** See `settled`. */
+  settled(deliveryId: string, signal: AbortSignal): Promise<DeliveryOutcome>;
   deliver: Deliver;
   /** Deletes deliveries that have served their time. */
   prune(now: Date, signal?: AbortSignal): Promise<void>;
@@ -63,7 +64,7 @@ export function createNotifications(deps: NotificationDependencies): Notificatio
   return {
     ...lists,
     notify: (notification) => notify(pool, notification),
-    outcomeOf: (deliveryId) => outcomeOf(pool, deliveryId),
+    settled: (deliveryId, signal) => settled(pool, deps.bus, deliveryId, signal),
     deliver,
     prune: (now, signal) => pruneDeliveries(pool, now, signal),
 

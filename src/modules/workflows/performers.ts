@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import type { PrismaClient } from '../../db/generated/prisma/client.ts';
 import type { ModelCatalog } from '../../models/catalog.ts';
 import type { Bus } from '../../realtime/bus.ts';
-import { delay, SECOND_MS } from '../../shared/clock.ts';
+import { SECOND_MS } from '../../shared/clock.ts';
 import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
 import { type GuardedHttp, HttpRequestError } from '../../shared/guarded-http.ts';
 import type { Deployments } from '../deployments/service.ts';
@@ -14,15 +14,17 @@ import { nameOf, type PerformedKind, type Performer, type RunDefinition } from '
 
 /** Of an answer's body. */
 const MAX_BODY_BYTES = 256 * 1024;
-const DELIVERY_LOOK_MS = 500;
 const RETRIED_STATUSES = [408, 425, 429];
 
 /** Sends messages to channels. */
 export type Notifier = {
   /** Once for each key. @throws {NotFoundError} where the organization has no such channel */
   notify(message: { organizationId: string; channelId: string | null; message: string; key: string }): Promise<string>;
-  /** What became of it so far; resolves at once. */
-  outcomeOf(deliveryId: string): Promise<{ status: 'PENDING' | 'SENT' | 'FAILED'; error: string | null }>;
+  /** What becomes of it: resolves once it was sent, or given up. Throws the signal's reason where that aborts. */
+  settled(
+    deliveryId: string,
+    signal: AbortSignal,
+  ): Promise<{ status: 'PENDING' | 'SENT' | 'FAILED'; error: string | null }>;
 };
 
 export type PerformerDependencies = {
@@ -124,13 +126,9 @@ async function tell(
   const delivery = await notifier
     .notify({ organizationId, channelId, message: String(input.message), key })
     .catch(asFailure);
-  for (;;) {
-    const { status, error } = await notifier.outcomeOf(delivery);
-    if (status === 'SENT') return { output: { deliveryId: encodeGlobalId('NotificationDelivery', delivery) } };
-    if (status === 'FAILED') throw new StepFailure(`the message could not be sent: ${error}`, { isTransient: true });
-    await delay(DELIVERY_LOOK_MS, signal);
-    signal.throwIfAborted();
-  }
+  const { status, error } = await notifier.settled(delivery, signal);
+  if (status === 'SENT') return { output: { deliveryId: encodeGlobalId('NotificationDelivery', delivery) } };
+  throw new StepFailure(`the message could not be sent: ${error}`, { isTransient: true });
 }
 
 /** JSON as what it says, anything else as text. */
