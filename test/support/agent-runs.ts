@@ -1,31 +1,37 @@
 import type { Deployer } from './deployer.ts';
-import { eventually } from './eventually.ts';
+import { FINAL, untilStatus } from './execution-status.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are as their test asked for them.
 type Data = any;
 
-const EXECUTION = `id revision status statusReason output usage { inputTokens outputTokens } createdAt startedAt finishedAt
-  steps { nodes { key kind state attempt input output error startedAt finishedAt } }`;
-const FINAL = ['COMPLETED', 'FAILED', 'CANCELLED'];
+export const EXECUTION = `id revision kind status statusReason input output createdAt startedAt finishedAt agent { id } retryOf { id }
+  continues { id } usage { inputTokens outputTokens } createdBy { ... on User { id } }
+  steps { nodes { key kind state attempt dependsOn input output error approval { message role } startedAt finishedAt } }`;
+
+/** Agents of an organization have names of their own, whoever makes them. */
+let made = 0;
 
 /** A developer who makes agents and runs them, through the public API alone. */
 export class AgentRuns {
   readonly by: Deployer;
-  #agents = 0;
 
   constructor(by: Deployer) {
     this.by = by;
   }
 
   async newAgent(input: object = {}): Promise<string> {
-    const values = { organizationId: this.by.organizationId, name: `agent ${++this.#agents}`, ...input };
+    const values = { organizationId: this.by.organizationId, name: `agent ${++made}`, ...input };
     return (await this.by.mutate('agentCreate', 'Agent { id }', values)).id;
   }
 
   /** Begins a run, of a new agent where none is named. */
   async begin(input: string, { agent = {}, ...more }: { agent?: object; agentId?: string } = {}): Promise<string> {
     const agentId = more.agentId ?? (await this.newAgent(agent));
-    return (await this.by.mutate('agentExecute', 'Execution { id }', { agentId, input })).id;
+    return (await this.execute(agentId, input)).id;
+  }
+
+  execute(agentId: string, input: string, more: object = {}): Promise<Data> {
+    return this.by.mutate('agentExecute', `Execution { ${EXECUTION} }`, { agentId, input, ...more });
   }
 
   async read(id: string): Promise<Data> {
@@ -33,12 +39,7 @@ export class AgentRuns {
   }
 
   until(id: string, ...statuses: string[]): Promise<Data> {
-    return eventually(`it is ${statuses.join(' or ')}`, async () => {
-      const execution = await this.read(id);
-      if (FINAL.includes(execution.status) && !statuses.includes(execution.status))
-        throw new Error(`it ended: ${JSON.stringify(execution)}`);
-      return statuses.includes(execution.status) ? execution : null;
-    });
+    return untilStatus(() => this.read(id), statuses);
   }
 
   /** Waits for its end, whichever. */
