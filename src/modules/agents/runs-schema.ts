@@ -1,39 +1,14 @@
-import type { Execution } from '../../db/generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { batchedField } from '../../graphql/field-batch.ts';
-import { connectionFor, pageArgs, pageComplexity, pageQuery } from '../../graphql/pagination.ts';
 import { ConflictError, NotFoundError, QuotaExceededError, ValidationError } from '../../shared/errors.ts';
 import { decodeIdOf, optionalId } from '../../shared/global-id.ts';
-import { parsePage } from '../../shared/pagination.ts';
-import { ExecutionRef, ExecutionStatusRef } from '../executions/schema.ts';
+import { addExecutions, ExecutionRef } from '../executions/schema.ts';
 import { AgentRef } from './schema.ts';
 
 builder.prismaObjectField(ExecutionRef, 'agent', (t) =>
   t.relation('agent', { nullable: true, description: 'The agent; null where it was deleted, or it is no agent’s.' }),
 );
 
-builder.objectField(AgentRef, 'executions', (t) =>
-  t.field({
-    type: connectionFor<Execution>(ExecutionRef),
-    nullable: true,
-    description: 'Its executions, the newest first.',
-    args: {
-      status: t.arg({ type: [ExecutionStatusRef], description: 'Only those with one of these.' }),
-      ...pageArgs(),
-    },
-    complexity: pageComplexity,
-    resolve: ({ id }, { status, ...args }, context, info) => {
-      const page = parsePage(args);
-      return batchedField(context, info, id, id, (ids: string[]) =>
-        context.services.executions.pages(context.caller, 'agent', ids, {
-          filter: { status },
-          page,
-          query: pageQuery(context, info),
-        }),
-      );
-    },
-  }),
-);
+addExecutions(AgentRef, 'agent');
 
 const AgentExecuteInput = builder.inputType('AgentExecuteInput', {
   description: 'A question to an agent.',

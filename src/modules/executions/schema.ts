@@ -1,5 +1,6 @@
+import type { ObjectRef } from '@pothos/core';
 import type { Execution, ExecutionStep } from '../../db/generated/prisma/client.ts';
-import { builder } from '../../graphql/builder.ts';
+import { builder, type SchemaTypes } from '../../graphql/builder.ts';
 import { batchedField, byId } from '../../graphql/field-batch.ts';
 import { registerNode } from '../../graphql/nodes.ts';
 import { connectionFor, pageArgs, pageComplexity, pageQuery } from '../../graphql/pagination.ts';
@@ -223,6 +224,29 @@ export const ExecutionRef = builder.prismaNode('Execution', {
   }),
 });
 registerNode('Execution', async ({ services, caller }, ids) => byId(await services.executions.findMany(caller, ids)));
+
+/** Gives what executions carry out the field `executions`. */
+export function addExecutions(ref: ObjectRef<SchemaTypes, { id: string }>, of: 'agent' | 'workflow'): void {
+  builder.objectField(ref, 'executions', (t) =>
+    t.field({
+      type: connectionFor<Execution>(ExecutionRef),
+      nullable: true,
+      description: 'Its executions, the newest first.',
+      args: {
+        status: t.arg({ type: [ExecutionStatusRef], description: 'Only those with one of these.' }),
+        ...pageArgs(),
+      },
+      complexity: pageComplexity,
+      resolve: ({ id }, { status, ...args }, context, info) => {
+        const page = parsePage(args);
+        return batchedField(context, info, id, id, (ids: string[]) => {
+          const query = pageQuery(context, info);
+          return context.services.executions.pages(context.caller, of, ids, { filter: { status }, page, query });
+        });
+      },
+    }),
+  );
+}
 
 builder.queryFields((t) => ({
   execution: t.prismaField({

@@ -1,4 +1,4 @@
-import type { Execution, Workflow } from '../../db/generated/prisma/client.ts';
+import type { Workflow } from '../../db/generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { batchedField, byId } from '../../graphql/field-batch.ts';
 import { registerNode } from '../../graphql/nodes.ts';
@@ -7,7 +7,7 @@ import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
 import { parsePage } from '../../shared/pagination.ts';
 import { WEBHOOK_PATH } from '../../shared/webhook-path.ts';
-import { ExecutionRef, ExecutionStatusRef } from '../executions/schema.ts';
+import { addExecutions, ExecutionRef } from '../executions/schema.ts';
 import { ActorRef } from '../identity/schema.ts';
 import { OrganizationRef } from '../organizations/schema.ts';
 import type { WorkflowVersionKey } from './lists.ts';
@@ -48,26 +48,6 @@ export const WorkflowRef = builder.prismaNode('Workflow', {
       resolve: ({ id, webhookSecret, triggers }) =>
         webhookSecret !== null && triggers.length > 0 ? `${WEBHOOK_PATH}${encodeGlobalId('Workflow', id)}` : null,
     }),
-    executions: t.field({
-      type: connectionFor<Execution>(ExecutionRef),
-      nullable: true,
-      description: 'Its executions, the newest first.',
-      args: {
-        status: t.arg({ type: [ExecutionStatusRef], description: 'Only those with one of these.' }),
-        ...pageArgs(),
-      },
-      complexity: pageComplexity,
-      resolve: ({ id }, { status, ...args }, context, info) => {
-        const page = parsePage(args);
-        return batchedField(context, info, id, id, (ids: string[]) =>
-          context.services.executions.pages(context.caller, 'workflow', ids, {
-            filter: { status },
-            page,
-            query: pageQuery(context, info),
-          }),
-        );
-      },
-    }),
     createdBy: t.field({
       type: ActorRef,
       nullable: true,
@@ -81,6 +61,7 @@ export const WorkflowRef = builder.prismaNode('Workflow', {
 });
 registerNode('Workflow', async ({ services, caller }, ids) => byId(await services.workflows.findMany(caller, ids)));
 
+addExecutions(WorkflowRef, 'workflow');
 builder.prismaObjectField(ExecutionRef, 'workflow', (t) =>
   t.relation('workflow', { nullable: true, description: 'The workflow; null where it was deleted, or it is none’s.' }),
 );
