@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { Client } from 'pg';
 import { type Config, isLoopback } from './config.ts';
+import { createServices } from './create-services.ts';
 import { connectDatabase, type Database } from './db/client.ts';
 import { migrate } from './db/migrations.ts';
 import { type OpenDatabase, openDatabase } from './db/open-database.ts';
@@ -11,26 +12,17 @@ import { type Machine, readMachine, registerHost } from './engine/host.ts';
 import { startMaintenance } from './engine/maintenance.ts';
 import type { Services } from './graphql/context.ts';
 import { schema } from './graphql/schema.ts';
-import { createModelCatalog } from './models/catalog.ts';
 import { agentConfigurationSchema } from './modules/agents/configuration.ts';
 import type { EngineDriver } from './modules/deployments/container-engines.ts';
 import { createHostEngine, type HostEngine } from './modules/deployments/host-engine.ts';
-import { ReleaseStore } from './modules/deployments/release-store.ts';
-import { createDeployments } from './modules/deployments/service.ts';
-import { createEnvironments } from './modules/environments/service.ts';
-import { createEvents } from './modules/events/service.ts';
+import type { ReleaseStore } from './modules/deployments/release-store.ts';
 import { removeEndedExecutions } from './modules/executions/retention.ts';
 import { ExecutionWorker } from './modules/executions/worker.ts';
 import { pruneIdempotencyKeys } from './modules/idempotency.ts';
-import { createIdentityService } from './modules/identity/service.ts';
 import { LOG_REMOVAL_TOPIC, removeDeletedLogs, removeExpiredLines } from './modules/log-removal.ts';
-import { createNotifications } from './modules/notifications/service.ts';
 import { NotificationWorker } from './modules/notifications/worker.ts';
 import { RightsWatch } from './modules/organizations/rights-watch.ts';
-import { createOrganizations } from './modules/organizations/service.ts';
 import type { ServiceDependencies } from './modules/services.ts';
-import { createStacks } from './modules/stacks/service.ts';
-import { createRunServices } from './modules/workflows/composition.ts';
 import { workflowSchema } from './modules/workflows/definition.ts';
 import { TriggerWorker } from './modules/workflows/trigger-worker.ts';
 import type { Bus } from './realtime/bus.ts';
@@ -46,7 +38,6 @@ import { createHttpServer, type HttpServer } from './server/http-server.ts';
 import { publishSchemas } from './server/published-schemas.ts';
 import { DAY_MS, delay, systemClock } from './shared/clock.ts';
 import { createKeyring } from './shared/crypto.ts';
-import { GuardedHttp } from './shared/guarded-http.ts';
 import { newId } from './shared/ids.ts';
 import { createLogger, type Logger } from './shared/logger.ts';
 
@@ -87,7 +78,13 @@ export async function createApp(
   const host = await createHost(config, pool, machine, log, started);
   let engine: HostEngine | null = null;
   const runtimeOf = (hostId: string) => engine?.runtimeOf(hostId) ?? null;
-  const { services, releases } = createServices(config, dependencies, host, runtimeOf);
+  const { services, releases } = createServices(dependencies, {
+    ...config,
+    identity: { registration: config.registration, requiresSetupToken: !isLoopback(config.host) },
+    hostForProcess: async () => (host.runtime ? host.id : null),
+    runtimeOf,
+    models: { ...config.llm, defaultModel: config.llm.model },
+  });
   started.use(
     startMaintenance({
       clock: systemClock,
@@ -181,52 +178,6 @@ async function createHost(
   await mkdir(runtimeDirectory, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
   const runtime = started.use(createProcessRuntime({ directory: runtimeDirectory, nodePath: process.execPath, log }));
   return { id, runtime };
-}
-
-function createServices(
-  config: Config,
-  dependencies: ServiceDependencies,
-  host: Host,
-  runtimeOf: (hostId: string) => Runtime | null,
-): { services: Services; releases: ReleaseStore } {
-  const { registration, processRuntime } = config;
-  const identity = createIdentityService(dependencies, { registration, requiresSetupToken: !isLoopback(config.host) });
-  const organizations = createOrganizations({ ...dependencies, processRuntime });
-  const { access } = organizations;
-  const hostForProcess = async () => (host.runtime ? host.id : null);
-  const environments = createEnvironments({ ...dependencies, access, processRuntime, hostForProcess });
-  const stacks = createStacks({ ...dependencies, access, environments });
-  const releases = new ReleaseStore({ ...dependencies, environments });
-  const deployments = createDeployments({
-    ...dependencies,
-    access,
-    environments,
-    stacks,
-    releases,
-    processRuntime,
-    runtimeOf,
-  });
-  const catalog = createModelCatalog({
-    baseUrl: config.llm.baseUrl,
-    apiKey: config.llm.apiKey,
-    defaultModel: config.llm.model,
-  });
-  const http = new GuardedHttp(config.allowedAddresses);
-  const notifications = createNotifications({ ...dependencies, access, http });
-  const agents = createRunServices({
-    ...dependencies,
-    access,
-    catalog,
-    http,
-    deployments,
-    stacks,
-    notifier: notifications,
-  });
-  const events = createEvents({ ...dependencies, access });
-  return {
-    services: { identity, organizations, environments, stacks, deployments, events, notifications, ...agents },
-    releases,
-  };
 }
 
 type EngineParts = {

@@ -1,25 +1,15 @@
 import { randomBytes } from 'node:crypto';
+import { createServices } from '../../src/create-services.ts';
 import type { Services } from '../../src/graphql/context.ts';
 import { schema } from '../../src/graphql/schema.ts';
-import { createModelCatalog } from '../../src/models/catalog.ts';
-import { ReleaseStore } from '../../src/modules/deployments/release-store.ts';
-import { createDeployments } from '../../src/modules/deployments/service.ts';
-import { createEnvironments } from '../../src/modules/environments/service.ts';
-import { createEvents } from '../../src/modules/events/service.ts';
 import { createPasswordHasher } from '../../src/modules/identity/passwords.ts';
-import { createIdentityService, type IdentityOptions } from '../../src/modules/identity/service.ts';
-import { createNotifications } from '../../src/modules/notifications/service.ts';
+import type { IdentityOptions } from '../../src/modules/identity/service.ts';
 import { RightsWatch } from '../../src/modules/organizations/rights-watch.ts';
-import { createOrganizations } from '../../src/modules/organizations/service.ts';
-import type { ServiceDependencies } from '../../src/modules/services.ts';
-import { createStacks } from '../../src/modules/stacks/service.ts';
-import { createRunServices } from '../../src/modules/workflows/composition.ts';
 import { createEventTails } from '../../src/realtime/event-follower.ts';
 import { createPostgresBus } from '../../src/realtime/postgres-bus.ts';
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '../../src/server/http-server.ts';
 import { type Clock, systemClock } from '../../src/shared/clock.ts';
 import { createKeyring, type Keyring } from '../../src/shared/crypto.ts';
-import { GuardedHttp } from '../../src/shared/guarded-http.ts';
 import { newId } from '../../src/shared/ids.ts';
 import { createLogger, type Logger } from '../../src/shared/logger.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -130,13 +120,16 @@ async function serveOne(
   const bus = createPostgresBus(connection, log);
   await bus.start();
   const rights = new RightsWatch({ pool, bus, log });
-  const services = createServices(
+  const passwords = createPasswordHasher({ onDerive });
+  const { services } = createServices(
     { prisma, pool, bus, keyring, clock, log, rights, eventTails: createEventTails(pool, bus) },
     {
-      registration: 'open',
-      requiresSetupToken: false,
-      ...options,
-      passwords: createPasswordHasher({ onDerive }),
+      identity: { registration: 'open', requiresSetupToken: false, ...options, passwords },
+      processRuntime: true,
+      hostForProcess: async () => (await prisma.host.findFirst({ select: { id: true } }))?.id ?? null,
+      runtimeOf: () => null,
+      models: { baseUrl: null, apiKey: null, defaultModel: null },
+      allowedAddresses: [],
     },
   );
   const server = await createHttpServer({
@@ -160,40 +153,6 @@ async function serveOne(
       await rights[Symbol.asyncDispose]();
       await bus.close();
     },
-  };
-}
-
-function createServices(dependencies: ServiceDependencies, options: IdentityOptions): Services {
-  const organizations = createOrganizations({ ...dependencies, processRuntime: true });
-  const { access } = organizations;
-  const environments = createEnvironments({
-    ...dependencies,
-    access,
-    processRuntime: true,
-    hostForProcess: async () => (await dependencies.prisma.host.findFirst({ select: { id: true } }))?.id ?? null,
-  });
-  const stacks = createStacks({ ...dependencies, access, environments });
-  const deployments = createDeployments({
-    ...dependencies,
-    access,
-    environments,
-    stacks,
-    releases: new ReleaseStore({ ...dependencies, environments }),
-    processRuntime: true,
-    runtimeOf: () => null,
-  });
-  const catalog = createModelCatalog({ baseUrl: null, apiKey: null, defaultModel: null });
-  const http = new GuardedHttp();
-  const notifications = createNotifications({ ...dependencies, access, http });
-  return {
-    ...createRunServices({ ...dependencies, access, catalog, http, deployments, stacks, notifier: notifications }),
-    identity: createIdentityService(dependencies, options),
-    organizations,
-    environments,
-    stacks,
-    deployments,
-    events: createEvents({ ...dependencies, access }),
-    notifications,
   };
 }
 

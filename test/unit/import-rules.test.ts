@@ -35,6 +35,12 @@ const ROOMS: readonly Room[] = [
   { room: 'graphql', files: /^graphql\//, mayImport: /^(db|shared)\//, types: /^modules\// },
   { room: 'server', files: /^server\//, mayImport: /^(graphql|realtime|shared)\//, types: /^(db|modules)\// },
   { room: 'config', files: /^config\.ts$/, mayImport: /^shared\// },
+  {
+    room: 'services',
+    files: /^create-services\.ts$/,
+    mayImport: /^(modules|models|shared)\//,
+    types: /^(graphql|runtimes)\//,
+  },
   { room: 'app', files: /^(app|main)\.ts$/, mayImport: /./ },
 ];
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { buildSchema, parse, validate } from 'graphql';
 import { describe, expect, it } from 'vitest';
+import * as interruptions from '../../src/modules/executions/advance.ts';
 import * as attempts from '../../src/modules/executions/procedure.ts';
 import * as executions from '../../src/modules/executions/requests.ts';
 import { checkDefinition } from '../../src/modules/workflows/check.ts';
@@ -18,6 +19,7 @@ const EXAMPLES = 'examples/workflows';
 const CONSTANTS: Record<string, unknown> = {
   ...{
     ...attempts,
+    ...interruptions,
     ...executions,
     ...children,
     ...events,
