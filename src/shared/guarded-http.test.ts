@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { GuardedHttp, HttpRequestError, MAX_REDIRECTS } from './guarded-http.ts';
@@ -147,4 +149,15 @@ it.each([
 
 it('should say that nobody answers', async () => {
   await expect(open.send({ url: 'http://127.0.0.1:9/' })).rejects.toMatchObject({ isTransient: true });
+});
+
+it('should say of a certificate that is not trusted what to do, and of a server without TLS that it has none', async () => {
+  const file = (name: string) => readFileSync(new URL(`../../test/fixtures/tls/${name}.pem`, import.meta.url));
+  const secure = createTlsServer({ cert: file('stranger'), key: file('key') });
+  await once(secure.listen(0, '127.0.0.1'), 'listening');
+  const { port } = secure.address() as AddressInfo;
+  await expect(open.send({ url: `https://127.0.0.1:${port}` })).rejects.toThrow(/certificate .* NODE_EXTRA_CA_CERTS/);
+  secure.close();
+  const sent = open.send({ url: url().replace('http:', 'https:') });
+  await expect(sent).rejects.toThrow('there is no answer: no TLS came about');
 });

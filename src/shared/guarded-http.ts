@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import { AddressGuard, RefusedAddressError } from './address-guard.ts';
+import { type TlsFailure, tlsFaultOf } from './tls-fault.ts';
 
 export const MAX_REDIRECTS = 5;
 export const MAX_URL_LENGTH = 4_000;
@@ -188,14 +189,11 @@ function headersOf({ headers }: http.IncomingMessage): Record<string, string> {
   );
 }
 
-function failureOf(error: Error & { code?: string }): HttpRequestError {
+function failureOf(error: Error & TlsFailure & { code?: string }): HttpRequestError {
   if (error instanceof RefusedAddressError) {
     return new HttpRequestError('the address is not one of the public internet: it may not be asked', false, error);
   }
-  const isUnknown = error.code === 'ENOTFOUND';
-  return new HttpRequestError(
-    isUnknown ? 'there is no such host' : `there is no answer: ${error.message}`,
-    true,
-    error,
-  );
+  if (error.code === 'ENOTFOUND') return new HttpRequestError('there is no such host', true, error);
+  const why = tlsFaultOf(error.code, error) ?? error.message;
+  return new HttpRequestError(`there is no answer: ${why}`, true, error);
 }

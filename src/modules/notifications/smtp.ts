@@ -1,5 +1,6 @@
 import { SECOND_MS } from '../../shared/clock.ts';
 import { type GuardedHttp, HttpRequestError } from '../../shared/guarded-http.ts';
+import { type TlsFailure, tlsFaultOf } from '../../shared/tls-fault.ts';
 import type { EmailConfiguration } from './configuration.ts';
 import { cut, subjectOf, type Told } from './messages.ts';
 import { SendError } from './send-error.ts';
@@ -11,17 +12,6 @@ const SECURITY = {
   TLS: { secure: true },
   STARTTLS: { requireTLS: true },
   NONE: { ignoreTLS: true },
-};
-const UNTRUSTED = 'of no authority that WindFlow trusts: start WindFlow with that authority in NODE_EXTRA_CA_CERTS';
-/** What is wrong with a certificate, and what to do, by Node's codes: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
-const CERTIFICATE_FAULTS: Record<string, string> = {
-  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
-  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT: UNTRUSTED,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
-  CERT_HAS_EXPIRED: 'out of date: it has to be renewed there',
-  CERT_NOT_YET_VALID: 'not valid yet: see whether the clocks of both machines are right',
 };
 
 /** Hands it to the channel's mail server. Answers with whom that refused, where it took it for others. @throws {SendError} */
@@ -65,32 +55,13 @@ export async function sendEmail(
 }
 
 /** Node's error in nodemailer's clothes. `originalCode`: Node's own, where it had one. */
-type SmtpFailure = Error & {
-  code?: string;
-  originalCode?: string;
-  permanent?: boolean;
-  /** Of OpenSSL, in words. */
-  reason?: string;
-  cert?: { subjectaltname?: string };
-};
+type SmtpFailure = Error & TlsFailure & { code?: string; originalCode?: string; permanent?: boolean };
 
 function failureOf(error: SmtpFailure): Error {
   if (error instanceof HttpRequestError) return error;
   const isTransient = error.permanent !== true;
   // Not in the server's words: some repeat what they were told.
   if (error.code === 'EAUTH') return new SendError('the mail server refused the username or password', isTransient);
-  const text = tlsFaultOf(error) ?? error.message;
+  const text = tlsFaultOf(error.originalCode, error) ?? error.message;
   return new SendError(cut(text.replace(/\p{Cc}+/gu, ' ').toWellFormed(), MAX_ERROR_LENGTH), isTransient);
-}
-
-/** Why no TLS came about, in words that help; null: it is something else. */
-function tlsFaultOf({ originalCode = '', reason, cert }: SmtpFailure): string | null {
-  const fault = CERTIFICATE_FAULTS[originalCode];
-  if (fault) return `the mail server’s certificate is ${fault}`;
-  if (originalCode === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    const names = cert?.subjectaltname?.replace(/\b(DNS|IP Address):/g, '') || 'no host at all';
-    return `the mail server’s certificate is for another host: give as host what it is for, ${names}`;
-  }
-  if (!originalCode.startsWith('ERR_SSL_')) return null;
-  return `no TLS came about (${reason ?? originalCode}): TLS mostly belongs to port 465, STARTTLS to 587`;
 }
