@@ -79,7 +79,9 @@ function columnsOf(source: Source, set: SelectionSetNode, type: GraphQLNamedType
       }
       if (!field.selectionSet) continue;
       // The relation is in the query already, under the field's name where the names agree.
-      const below = columnsOf(source, field.selectionSet, getNamedType(definition.type));
+      const type = getNamedType(definition.type);
+      // What is selected of one member of a union is no column of another.
+      const below = isObjectType(type) ? columnsOf(source, field.selectionSet, type) : null;
       const before = columns.related.get(name);
       columns.related.set(name, before === undefined ? below : merge(before, below));
     }

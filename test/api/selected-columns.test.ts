@@ -30,4 +30,12 @@ describe('a page whose rows are read only as far as the selected fields need', (
     const { workflows } = await listed('workflows { nodes { name webhookPath } }');
     expect(workflows.nodes).toEqual([{ name: 'hooked', webhookPath: null }]);
   });
+
+  it('should have what is selected of each member of a union', async () => {
+    const { workflows, agents } = await listed(`
+      workflows { nodes { createdBy { __typename ... on User { username } ... on Workflow { name } } } }
+      agents { nodes { createdBy { ... on Agent { model } } } }`);
+    expect(workflows.nodes).toEqual([{ createdBy: { __typename: 'User', username: expect.any(String) } }]);
+    expect(agents.nodes).toEqual([{ createdBy: {} }, { createdBy: {} }]);
+  });
 });
