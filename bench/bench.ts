@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -27,7 +27,10 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-if (!existsSync(join(folder, 'peers/node_modules'))) {
+const [lock, installed] = ['package-lock.json', 'node_modules/.package-lock.json'].map(
+  (name) => statSync(join(folder, 'peers', name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+);
+if (installed! < lock!) {
   // Apart from what the server needs: what we are measured against, with lockfile and licences of its own.
   await run('npm', [
     'ci',

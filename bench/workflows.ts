@@ -8,16 +8,20 @@ import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 import { decodeGlobalId } from '../src/shared/global-id.ts';
 import { openBenchDatabase } from './database.ts';
+import { type Appendfsync, HAS_REDIS, openBenchRedis } from './redis.ts';
 import { median, quantile, type Row, report, rounded } from './report.ts';
 import { createBenchServer } from './server.ts';
 import { prepareTenant } from './stack.ts';
 
-/** Runs of a workflow of three requests, beside the same three steps on bare DBOS on the same database, in turns. */
+/** Runs of a workflow of three requests, beside the same three steps on bare DBOS on the same database and as flows of BullMQ, in turns. */
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 const RUNS = Number(process.env.BENCH_RUNS ?? 1_000);
 const STARTS = 200;
 const AT_ONCE = 20;
 const POLL_MS = 20;
+
+/** Runs so many and tells the milliseconds until all have ended; its rates in runs/ms, one a round. */
+type Peer = { name: string; asked: string; rates: number[]; run(count: number): Promise<number> };
 
 const arrivals = new Map<string, () => void>();
 const web = createServer((request, response) => {
@@ -32,8 +36,10 @@ await using database = await openBenchDatabase();
 await using server = await createBenchServer({ DATABASE_URL: database.url, WINDFLOW_ALLOWED_ADDRESSES: '127.0.0.1' });
 await server.start();
 const { organizationId } = await prepareTenant(server);
+await using started = new AsyncDisposableStack();
 const client = new Client(database.url);
 await client.connect();
+started.defer(() => client.end());
 const three = await createWorkflow('three', {
   one: step(),
   two: step({ needs: ['one'] }),
@@ -44,29 +50,30 @@ const one = await createWorkflow(
   { only: step({ url: `${url}\${{ inputs.path }}` }) },
   { path: { type: 'string' } },
 );
-await using bare = await startBare();
+const peers = [await startDbos()];
+if (HAS_REDIS) peers.push(await startBullMq('always'), await startBullMq('everysec'));
+else console.log('BullMQ is left out: there is no redis-server (apt-get install redis-server)');
 
 await runAsked(20);
-await bare.run(20);
+for (const peer of peers) await peer.run(20);
 const stored: number[] = [];
 const asked: number[] = [];
-const theirs: number[] = [];
 for (let round = 0; round < ROUNDS; round++) {
-  theirs.push(RUNS / (await bare.run(RUNS)));
+  for (const { rates, run } of peers) rates.push(RUNS / (await run(RUNS)));
   stored.push(RUNS / (await runStored(RUNS)));
   asked.push(RUNS / (await runAsked(RUNS)));
-  const [ours, through, dbos] = [stored, asked, theirs].map((each) => rounded(each.at(-1)! * 1_000));
-  console.log(`round ${round + 1}: ${ours} runs/s, ${through} through the API, bare DBOS ${dbos}`);
+  const beside = peers.map(({ name, rates }) => `${name} ${last(rates)}`).join('; ');
+  console.log(`round ${round + 1}: ${last(stored)} runs/s, ${last(asked)} through the API; ${beside}`);
 }
 const latencies: number[] = [];
 for (let start = 0; start < STARTS; start++) latencies.push(await measureStart(`start-${start}`));
-await client.end();
 web.close();
 
-const peer = 'DBOS, the same three steps, on the same database';
 const rows: Row[] = [
-  { ...throughput('runs of three steps that are stored already', stored), asked: 'at least 0.7' },
-  { ...throughput('the same, asked for through the API', asked), asked: '–' },
+  ...peers.flatMap((peer) => [
+    { ...throughput('runs of three steps that are stored already', stored, peer), asked: peer.asked },
+    { ...throughput('the same, asked for through the API', asked, peer), asked: '–' },
+  ]),
   {
     ...{
       figure: 'from asking for a run to its first step, p50 / p99',
@@ -79,14 +86,20 @@ const rows: Row[] = [
     ratio: rounded(quantile(latencies, 0.5) / quantile(latencies, 0.99)),
   },
 ];
-report('workflows', rows, { runsPerMs: { stored, asked, bare: theirs } });
+const theirs = Object.fromEntries(peers.map(({ name, rates }) => [name, rates]));
+report('workflows', rows, { runsPerMs: { stored, asked, ...theirs } });
 
-function throughput(figure: string, ours: number[]): Omit<Row, 'asked'> {
+/** In runs/s. */
+function last(rates: number[]): number {
+  return rounded(rates.at(-1)! * 1_000);
+}
+
+function throughput(figure: string, ours: number[], { name, rates }: Peer): Omit<Row, 'asked'> {
   return {
-    ...{ figure, unit: 'runs/s, median', peer },
+    ...{ figure, unit: 'runs/s, median', peer: name },
     ours: rounded(median(ours) * 1_000),
-    theirs: rounded(median(theirs) * 1_000),
-    ratio: rounded(median(ours.map((rate, round) => rate / theirs[round]!))),
+    theirs: rounded(median(rates) * 1_000),
+    ratio: rounded(median(ours.map((rate, round) => rate / rates[round]!))),
   };
 }
 
@@ -153,10 +166,27 @@ async function measureStart(path: string): Promise<number> {
   return performance.now() - begun;
 }
 
-async function startBare() {
-  const program = join(dirname(fileURLToPath(import.meta.url)), 'workflows-dbos.ts');
-  const env = { ...process.env, DATABASE_URL: database.url, STEP_URL: url };
-  const child = spawn(process.execPath, [program], { env, stdio: ['pipe', 'pipe', 'inherit'] });
+function startDbos(): Promise<Peer> {
+  const program = 'workflows-dbos.ts';
+  return startPeer(program, { DATABASE_URL: database.url }, { name: 'bare DBOS', asked: 'at least 0.7' });
+}
+
+async function startBullMq(appendfsync: Appendfsync): Promise<Peer> {
+  const { socket } = started.use(await openBenchRedis(appendfsync));
+  const name = `BullMQ, appendfsync ${appendfsync}`;
+  return startPeer('peers/workflows-bullmq.mjs', { REDIS_SOCKET: socket }, { name, asked: '–' });
+}
+
+/** A program that runs as many as a line says and prints the milliseconds. */
+async function startPeer(program: string, settings: object, said: Pick<Peer, 'name' | 'asked'>): Promise<Peer> {
+  const env = { ...process.env, ...settings, STEP_URL: url };
+  const path = join(dirname(fileURLToPath(import.meta.url)), program);
+  const child = spawn(process.execPath, [path], { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  started.defer(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.stdin.end();
+    await once(child, 'exit');
+  });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async () => {
     for (;;) {
@@ -167,13 +197,11 @@ async function startBare() {
   };
   await next();
   return {
-    async run(count: number): Promise<number> {
+    ...said,
+    rates: [],
+    async run(count) {
       child.stdin.write(`run ${count}\n`);
       return Number(await next());
-    },
-    async [Symbol.asyncDispose]() {
-      child.stdin.end();
-      await once(child, 'exit');
     },
   };
 }
