@@ -1,6 +1,6 @@
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import { echoModel } from './echo.ts';
-import type { Model } from './model.ts';
+import type { Mask, Model } from './model.ts';
 import { openAiCompatibleModel } from './openai-compatible.ts';
 
 /** Needs no provider. */
@@ -21,8 +21,8 @@ export type ModelCatalog = {
   defaultModel: string;
   /** Why a model cannot be used here, for users; null: it can. */
   problemOf(model: string): string | null;
-  /** `apiKey` null: the installation's own. Call only for what has no problem. */
-  open(model: string, apiKey: string | null): Model;
+  /** `apiKey` null: the installation's own; `mask` takes the key out of what errors quote. Call only for what has no problem. */
+  open(model: string, apiKey: string | null, mask: Mask): Model;
 };
 
 export function createModelCatalog({ baseUrl, apiKey: ownKey, defaultModel }: ModelCatalogOptions): ModelCatalog {
@@ -37,9 +37,9 @@ export function createModelCatalog({ baseUrl, apiKey: ownKey, defaultModel }: Mo
         return `this installation reaches no provider of models (LLM_BASE_URL is not set): only ${ECHO_MODEL} can be used`;
       return null;
     },
-    open(model, apiKey) {
+    open(model, apiKey, mask) {
       if (model === ECHO_MODEL || baseUrl === null) return echoModel;
-      return guarded(openAiCompatibleModel({ baseUrl, apiKey: apiKey ?? ownKey, model }));
+      return guarded(openAiCompatibleModel({ baseUrl, apiKey: apiKey ?? ownKey, model, mask }));
     },
   };
 }

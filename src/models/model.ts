@@ -25,7 +25,13 @@ export type Turn = {
 };
 
 export type TokenUsage = { inputTokens: number; outputTokens: number };
-export type TurnResult = { text: string; toolCalls: ToolCall[]; usage: TokenUsage };
+export type TurnResult = {
+  text: string;
+  toolCalls: ToolCall[];
+  usage: TokenUsage;
+  /** The answer ended at `maxTokens`, or at the model's own limit; absent: where the model wanted. */
+  isCut?: true;
+};
 
 export type TurnOptions = {
   /** Ends the request itself: the connection to the model is closed. */
@@ -39,19 +45,34 @@ export type Model = {
   takeTurn(turn: Turn, options: TurnOptions): Promise<TurnResult>;
 };
 
+/** The text without the secret, in whatever form a server would say that. */
+export type Mask = (text: string, secret: string) => string;
+
+type ModelErrorDetails = {
+  isTransient?: boolean;
+  isOutage?: boolean;
+  retryAfterMs?: number | null;
+  usage?: TokenUsage;
+  cause?: unknown;
+};
+
 /** The model did not answer as it should. The message is for users: what happened, and what to do. */
 export class ModelError extends Error {
   override name = 'ModelError';
   /** Whether the same request may succeed a little later. */
   readonly isTransient: boolean;
+  /** Whether the server fails, whoever asks it: neither a key nor what it was asked is at fault. */
+  readonly isOutage: boolean;
   /** What the server asked to be left alone for; null: it did not say. */
   readonly retryAfterMs: number | null;
-  constructor(
-    message: string,
-    { isTransient = false, retryAfterMs = null as number | null, cause = undefined as unknown } = {},
-  ) {
+  /** What was used in vain. */
+  readonly usage: TokenUsage | undefined;
+  constructor(message: string, details: ModelErrorDetails = {}) {
+    const { isTransient = false, isOutage = false, retryAfterMs = null, cause, usage } = details;
     super(message, { cause });
+    this.usage = usage;
     this.isTransient = isTransient;
+    this.isOutage = isOutage;
     this.retryAfterMs = retryAfterMs;
   }
 }

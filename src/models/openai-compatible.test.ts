@@ -1,19 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ModelServer } from '../../test/support/model-server.ts';
-import { createCircuitBreaker, MAX_FAILURES } from './circuit-breaker.ts';
-import { type Model, ModelError, type Turn } from './model.ts';
+import { createMasker } from '../realtime/masking.ts';
+import { type Mask, type Model, ModelError, type Turn } from './model.ts';
 import { openAiCompatibleModel } from './openai-compatible.ts';
 import { answerAs } from './structured-answer.ts';
 
 const TURN: Turn = { instructions: 'Be kind.', messages: [{ role: 'user', text: 'hi' }], tools: [] };
 const never = () => new AbortController().signal;
 const quiet = () => ({ signal: never(), onText: () => undefined });
+const mask: Mask = (text, secret) => createMasker([secret]).maskText(text);
 
 let server: ModelServer;
 let model: Model;
 beforeEach(async () => {
   server = await ModelServer.start();
-  model = openAiCompatibleModel({ baseUrl: server.url, apiKey: 'the-key', model: 'acme/large' });
+  model = openAiCompatibleModel({ baseUrl: server.url, apiKey: 'the-key', model: 'acme/large', mask });
 });
 afterEach(() => server[Symbol.asyncDispose]());
 
@@ -95,15 +96,59 @@ describe('a model behind a server that speaks OpenAI’s protocol', () => {
     expect(server.requests).toHaveLength(1);
   });
 
+  it.each([
+    ['as it is', (key: string) => key],
+    ['percent-encoded', encodeURIComponent],
+    ['as JSON', (key: string) => JSON.stringify({ key })],
+    ['in Base64', (key: string) => Buffer.from(`user:${key}`).toString('base64')],
+    ['where the excerpt ends', (key: string) => `${'.'.repeat(280)}${key}`],
+  ])('should never tell the key that a server says back, %s', async (_, encode) => {
+    const apiKey = 'SECRET "KEY"/+123';
+    const keyed = openAiCompatibleModel({ baseUrl: server.url, apiKey, model: 'any', mask });
+    const message = `bad key ${encode(apiKey)}`;
+    const chunk = `data: ${JSON.stringify({ error: { message } })}\n\n`;
+    for (const answer of [{ status: 401, message }, { status: 500, message }, { malformed: chunk }]) {
+      server.answers = [answer];
+      const error = await failure(keyed.takeTurn(TURN, quiet()));
+      expect(error.message).toMatch(/: bad key .*\*\*\*/);
+      for (const form of [apiKey, encode(apiKey), 'SECRET']) expect(error.message).not.toContain(form);
+    }
+  });
+
+  it('should know what is the server’s fault, whoever asks it, and what is not', async () => {
+    const errorOf = async (answer: (typeof server.answers)[0]) => {
+      server.answers = [answer];
+      const { isOutage, isTransient } = await failure(model.takeTurn(TURN, quiet()));
+      return { isOutage, isTransient };
+    };
+    for (const status of [408, 425, 500, 503])
+      expect(await errorOf({ status })).toEqual({ isOutage: true, isTransient: true });
+    for (const status of [409, 429]) expect(await errorOf({ status })).toEqual({ isOutage: false, isTransient: true });
+    for (const status of [400, 401, 403, 404, 413, 422])
+      expect(await errorOf({ status })).toEqual({ isOutage: false, isTransient: false });
+    // Some servers say so once the stream has begun.
+    const within = (code: unknown) => ({
+      malformed: `data: ${JSON.stringify({ error: { message: 'no', code } })}\n\n`,
+    });
+    expect(await errorOf(within(400))).toEqual({ isOutage: false, isTransient: false });
+    expect(await errorOf(within(502))).toEqual({ isOutage: true, isTransient: true });
+    expect(await errorOf(within('insufficient_quota'))).toEqual({ isOutage: false, isTransient: true });
+  });
+
+  it('should tell of an answer that it was cut', async () => {
+    server.answers = [{ text: 'hello dear', finishReason: 'length' }];
+    expect(await model.takeTurn({ ...TURN, maxTokens: 2 }, quiet())).toMatchObject({ text: 'hello dear', isCut: true });
+  });
+
   it('should say that nobody answers', async () => {
-    const gone = openAiCompatibleModel({ baseUrl: 'http://127.0.0.1:9/v1', apiKey: null, model: 'any' });
+    const gone = openAiCompatibleModel({ baseUrl: 'http://127.0.0.1:9/v1', apiKey: null, model: 'any', mask });
     const error = await failure(gone.takeTurn(TURN, quiet()));
     expect(error).toMatchObject({ isTransient: true, message: expect.stringContaining('cannot be reached') });
   });
 
   it('should give up a server that has begun and says nothing more', async () => {
     server.answers = [{ hangsAfter: 'hello' }];
-    const impatient = openAiCompatibleModel({ baseUrl: server.url, apiKey: null, model: 'any' }, 300);
+    const impatient = openAiCompatibleModel({ baseUrl: server.url, apiKey: null, model: 'any', mask }, 300);
     const error = await failure(impatient.takeTurn(TURN, quiet()));
     expect(error).toMatchObject({ isTransient: true, message: expect.stringContaining('said nothing for 0.3 s') });
   });
@@ -137,38 +182,19 @@ describe('an answer as JSON', () => {
     server.answers = [{ text: 'five' }, { text: 'six' }];
     const error = await failure(answerAs(model, TURN, schema, quiet()));
     expect(error.message).toContain('does not match the schema');
+    expect(error.usage).toEqual(answer.usage);
     expect(server.requests).toHaveLength(4);
   });
-});
 
-describe('a server that fails again and again', () => {
-  it('should be left alone for a while, then asked once', async () => {
-    const openMs = 200;
-    const guarded = createCircuitBreaker(openMs)(model);
-    server.answers = [{ status: 503 }];
-    for (let failures = 0; failures < MAX_FAILURES; failures++) await failure(guarded.takeTurn(TURN, quiet()));
-    const refused = await failure(guarded.takeTurn(TURN, quiet()));
-    expect(refused).toMatchObject({
-      isTransient: true,
-      retryAfterMs: openMs,
-      message: expect.stringContaining('left alone'),
-    });
-    expect(server.requests).toHaveLength(MAX_FAILURES);
-    server.answers = [{ text: 'back' }];
-    await expect
-      .poll(() =>
-        guarded.takeTurn(TURN, quiet()).then(
-          ({ text }) => text,
-          () => null,
-        ),
-      )
-      .toBe('back');
-  });
-
-  it('should not be left alone for what the request is at fault for', async () => {
-    const guarded = createCircuitBreaker()(model);
-    server.answers = [{ status: 400 }];
-    for (let failures = 0; failures <= MAX_FAILURES; failures++) await failure(guarded.takeTurn(TURN, quiet()));
-    expect(server.requests).toHaveLength(MAX_FAILURES + 1);
+  it('should say that it was cut, where that is why it does not match', async () => {
+    const cut = { text: '{"sco', finishReason: 'length' as const };
+    server.answers = [cut, { text: '{"score": 3}' }];
+    expect(await answerAs(model, TURN, schema, quiet())).not.toHaveProperty('isCut');
+    expect(server.requests[1]!.body.messages.at(-1)!.content).toContain('cut off');
+    server.answers = [cut];
+    const limited = await failure(answerAs(model, { ...TURN, maxTokens: 2 }, schema, quiet()));
+    expect(limited.message).toMatch(/cut off at maxTokens \(2\) and does not match the schema/);
+    const unlimited = await failure(answerAs(model, TURN, schema, quiet()));
+    expect(unlimited.message).toMatch(/cut off at the model's own limit of tokens \(maxTokens is not set\)/);
   });
 });

@@ -1,6 +1,23 @@
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { APICallError, jsonSchema, type ModelMessage, Output, streamText, type ToolSet, tool } from 'ai';
-import { type Message, type Model, ModelError, type ToolCall, type ToolDeclaration, type TurnResult } from './model.ts';
+import {
+  APICallError,
+  jsonSchema,
+  type ModelMessage,
+  Output,
+  StreamProviderError,
+  streamText,
+  type ToolSet,
+  tool,
+} from 'ai';
+import {
+  type Mask,
+  type Message,
+  type Model,
+  ModelError,
+  type ToolCall,
+  type ToolDeclaration,
+  type TurnResult,
+} from './model.ts';
 
 export type Endpoint = {
   /** "https://openrouter.ai/api/v1" */
@@ -8,15 +25,20 @@ export type Endpoint = {
   apiKey: string | null;
   /** As the provider has it. */
   model: string;
+  /** Takes the key out of what errors quote. */
+  mask: Mask;
 };
 
 /** How much of a server's own words an error quotes. */
 const QUOTED_CHARACTERS = 300;
 /** A server that says nothing for so long is given up. */
 export const SILENCE_TIMEOUT_MS = 120_000;
+const OUTAGE = { isTransient: true, isOutage: true };
 
 /** A model behind any server that speaks OpenAI's chat completions: OpenRouter, Ollama, vLLM, llama.cpp. */
-export function openAiCompatibleModel({ baseUrl, apiKey, model }: Endpoint, silenceMs = SILENCE_TIMEOUT_MS): Model {
+export function openAiCompatibleModel(endpoint: Endpoint, silenceMs = SILENCE_TIMEOUT_MS): Model {
+  const { baseUrl, apiKey, model, mask } = endpoint;
+  const quoted: Quote = (text) => excerpt(apiKey === null ? text : mask(text, apiKey));
   const provider = createOpenAICompatible({
     name: 'model',
     baseURL: baseUrl,
@@ -54,17 +76,18 @@ export function openAiCompatibleModel({ baseUrl, apiKey, model }: Endpoint, sile
           else if (part.type === 'error') throw part.error;
           else if (part.type === 'finish') {
             isFinished = part.finishReason !== 'error';
+            if (part.finishReason === 'length') result.isCut = true;
             const { inputTokens = 0, outputTokens = 0 } = part.totalUsage;
             result.usage = { inputTokens, outputTokens };
           }
         }
         signal.throwIfAborted();
         if (silence.signal.aborted) throw silence.signal.reason;
-        if (!isFinished) throw new ModelError('the model broke off its answer', { isTransient: true });
+        if (!isFinished) throw new ModelError('the model broke off its answer', OUTAGE);
         return result;
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        throw modelErrorOf(silence.signal.aborted ? silence.signal.reason : error);
+        throw modelErrorOf(silence.signal.aborted ? silence.signal.reason : error, quoted);
       } finally {
         silence.end();
       }
@@ -76,8 +99,7 @@ export function openAiCompatibleModel({ baseUrl, apiKey, model }: Endpoint, sile
 function watchSilence(silenceMs: number) {
   const controller = new AbortController();
   const seconds = silenceMs / 1_000;
-  const giveUp = () =>
-    controller.abort(new ModelError(`the model said nothing for ${seconds} s`, { isTransient: true }));
+  const giveUp = () => controller.abort(new ModelError(`the model said nothing for ${seconds} s`, OUTAGE));
   const timer = setTimeout(giveUp, silenceMs);
   return { signal: controller.signal, heard: () => void timer.refresh(), end: () => clearTimeout(timer) };
 }
@@ -123,38 +145,41 @@ function messageOf(message: Message): ModelMessage {
   return { role: 'assistant', content: [...text, ...calls] };
 }
 
-function modelErrorOf(error: unknown): ModelError {
+/** What a server said, as an error may show it. */
+type Quote = (text: string) => string;
+
+function modelErrorOf(error: unknown, quoted: Quote): ModelError {
   if (error instanceof ModelError) return error;
-  if (APICallError.isInstance(error)) return answeredError(error);
+  if (APICallError.isInstance(error)) return answeredError(error, quoted);
+  // An answer that had begun.
+  if (StreamProviderError.isInstance(error)) return refusal(error.statusCode ?? null, quoted(error.message), error);
   const { message } = error instanceof Error ? error : { message: String(error) };
   // Whatever else: a connection that broke, or an answer that is no stream of completions.
-  return new ModelError(`the model's answer could not be read: ${quoted(message)}`, {
-    isTransient: true,
-    cause: error,
-  });
+  return new ModelError(`the model's answer could not be read: ${quoted(message)}`, { ...OUTAGE, cause: error });
 }
 
-function answeredError(error: APICallError): ModelError {
-  const { statusCode: status, responseBody, isRetryable, message } = error;
-  if (status === undefined) {
-    return new ModelError(`the model's server cannot be reached: ${quoted(message)}`, {
-      isTransient: true,
-      cause: error,
-    });
-  }
+function answeredError(error: APICallError, quoted: Quote): ModelError {
+  const { statusCode: status, responseBody, message } = error;
+  if (status === undefined)
+    return new ModelError(`the model's server cannot be reached: ${quoted(message)}`, { ...OUTAGE, cause: error });
   const words = quoted(wordsOf(responseBody) ?? message);
-  if (status === 401 || status === 403) {
-    return new ModelError(`the model's server refuses the key (${status}): ${words}`, { cause: error });
-  }
-  if (status === 404) return new ModelError(`the model's server has no such model or path: ${words}`, { cause: error });
-  if (status >= 200 && status < 300) {
-    return new ModelError(`the model's answer could not be read: ${words}`, { isTransient: true, cause: error });
-  }
-  const retryAfterMs = retryAfter(error.responseHeaders);
+  if (status >= 200 && status < 300)
+    return new ModelError(`the model's answer could not be read: ${words}`, { ...OUTAGE, cause: error });
+  return refusal(status, words, error, retryAfter(error.responseHeaders));
+}
+
+/** `status` null: it did not say one. */
+function refusal(status: number | null, words: string, cause: Error, retryAfterMs: number | null = null): ModelError {
+  if (status === null)
+    return new ModelError(`the model's server broke off its answer: ${words}`, { isTransient: true, cause });
+  if (status === 401 || status === 403)
+    return new ModelError(`the model's server refuses the key (${status}): ${words}`, { cause });
+  if (status === 404) return new ModelError(`the model's server has no such model or path: ${words}`, { cause });
+  // The others are about whoever's key it is, or about what was asked.
+  const isOutage = status >= 500 || status === 408 || status === 425;
+  const isTransient = isOutage || status === 409 || status === 429;
   return new ModelError(`the model's server answered ${status}: ${words}`, {
-    isTransient: isRetryable,
-    retryAfterMs,
-    cause: error,
+    ...{ isTransient, isOutage, retryAfterMs, cause },
   });
 }
 
@@ -169,7 +194,7 @@ function wordsOf(body: string | undefined): string | null {
   }
 }
 
-function quoted(text: string): string {
+function excerpt(text: string): string {
   const line = text.replace(/\s+/g, ' ').trim();
   return line.length > QUOTED_CHARACTERS ? `${line.slice(0, QUOTED_CHARACTERS)} …` : line;
 }

@@ -36,22 +36,34 @@ export async function answerAs(
 
   const correction: Message[] = [
     { role: 'assistant', text: first.text, toolCalls: [] },
-    { role: 'user', text: `This does not match the schema: ${problem}. Answer again, with the JSON alone.` },
+    { role: 'user', text: correctionOf(first, problem) },
   ];
   const second = await model.takeTurn({ ...asked, messages: [...turn.messages, ...correction] }, options);
   const again = readJson(second.text);
   const stillWrong = problemOf(again);
-  if (stillWrong !== null) throw new ModelError(`the model's answer does not match the schema: ${stillWrong}`);
   const usage = {
     inputTokens: first.usage.inputTokens + second.usage.inputTokens,
     outputTokens: first.usage.outputTokens + second.usage.outputTokens,
   };
+  if (stillWrong !== null) throw new ModelError(complaintOf(second, stillWrong, turn), { usage });
   return { ...second, usage, value: again.value };
 
   function problemOf({ value, error }: { value: unknown; error: string | null }): string | null {
     if (error !== null) return error;
     return isValid(value) ? null : ajv.errorsText(isValid.errors, { dataVar: 'the answer' });
   }
+}
+
+function correctionOf({ isCut }: TurnResult, problem: string): string {
+  if (isCut)
+    return `This is not all: it was too long and was cut off (${problem}). Answer again, shorter, with the JSON alone.`;
+  return `This does not match the schema: ${problem}. Answer again, with the JSON alone.`;
+}
+
+function complaintOf({ isCut }: TurnResult, problem: string, { maxTokens }: Turn): string {
+  const limit =
+    maxTokens === undefined ? "the model's own limit of tokens (maxTokens is not set)" : `maxTokens (${maxTokens})`;
+  return `the model's answer ${isCut ? `was cut off at ${limit} and ` : ''}does not match the schema: ${problem}`;
 }
 
 /** Models like to put JSON into a fence. */

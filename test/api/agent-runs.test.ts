@@ -5,6 +5,7 @@ import { Deployer } from '../support/deployer.ts';
 import { ModelServer } from '../support/model-server.ts';
 
 const ECHO = { model: 'builtin/echo' };
+const OWN_KEY = 'installation-key/123';
 
 let app: TestApp;
 let models: ModelServer;
@@ -12,7 +13,7 @@ let acme: Deployer;
 let runs: AgentRuns;
 beforeAll(async () => {
   models = await ModelServer.start();
-  app = await startApp({ llm: { baseUrl: models.url, apiKey: null, model: 'test/model' } });
+  app = await startApp({ llm: { baseUrl: models.url, apiKey: OWN_KEY, model: 'test/model' } });
   acme = await Deployer.create(app, null, 'Acme');
   runs = new AgentRuns(acme);
 });
@@ -48,6 +49,33 @@ describe('a run of an agent', () => {
     const { output, steps } = await runs.end(await runs.begin('Deploy it', { agent }));
     expect(output).toBe('I may not');
     expect(steps.nodes[1]).toMatchObject({ state: 'FAILED', error: expect.stringContaining('there is no tool') });
+  });
+
+  it.each([
+    ['the agent’s own', 'agent key/456'],
+    ['the installation’s', null],
+  ])('should tell nobody the key that the provider says back: %s', async (_, credential) => {
+    const key = credential ?? OWN_KEY;
+    models.answers = [{ status: 401, message: `bad key ${key}, in the form ${encodeURIComponent(key)}` }];
+    const viewer = new AgentRuns(await acme.addMember('VIEWER'));
+    const id = await runs.begin('hi', { agent: { credential } });
+    await runs.end(id);
+    const error = "the model's server refuses the key (401): bad key ***, in the form ***";
+    expect(await viewer.read(id)).toMatchObject({
+      ...{ status: 'FAILED', statusReason: `turn1: ${error}`, steps: { nodes: [{ error }] } },
+    });
+  });
+
+  it('should tell that an answer was cut', async () => {
+    models.answers = [{ text: 'one two', finishReason: 'length' }];
+    const cut = await runs.end(await runs.begin('Count', { agent: { configuration: { maxTokens: 2 } } }));
+    expect(cut).toMatchObject({ status: 'COMPLETED', output: 'one two' });
+    expect(cut.steps.nodes[0].output).toEqual({ text: 'one two', toolCalls: [], isCut: true });
+    models.answers = [{ text: '{"one', finishReason: 'length' }];
+    const configuration = { maxTokens: 2, outputSchema: { type: 'object' } };
+    const { status, statusReason } = await runs.end(await runs.begin('Count', { agent: { configuration } }));
+    expect(status).toBe('FAILED');
+    expect(statusReason).toContain('cut off at maxTokens (2)');
   });
 });
 

@@ -5,7 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How the server answers one request. */
 export type Answer =
-  | { text?: string; toolCalls?: { name: string; arguments: string }[] /** Between two words. */; pauseMs?: number }
+  | {
+      text?: string;
+      toolCalls?: { name: string; arguments: string }[];
+      /** Between two words. */
+      pauseMs?: number;
+      /** Why it ends; absent: it is all said. */
+      finishReason?: 'length';
+    }
   /** Exactly these, one by one, halves of characters too. */
   | { pieces: string[]; pauseMs?: number }
   /** An error of the server's, with its status. */
@@ -99,7 +106,8 @@ export class ModelServer implements AsyncDisposable {
         };
         this.#send(response, { delta: { tool_calls: [call] }, finish_reason: null });
       }
-      this.#send(response, { delta: {}, finish_reason: calls.length > 0 ? 'tool_calls' : 'stop' });
+      const reason = isExact ? undefined : answer.finishReason;
+      this.#send(response, { delta: {}, finish_reason: reason ?? (calls.length > 0 ? 'tool_calls' : 'stop') });
       const usage = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
       response.write(`data: ${JSON.stringify({ ...ENVELOPE, choices: [], usage })}\n\n`);
       response.end('data: [DONE]\n\n');

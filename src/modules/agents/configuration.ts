@@ -51,7 +51,7 @@ export const agentConfiguration = z
     outputSchema: z
       .record(z.string(), z.unknown())
       .superRefine((schema, context) => {
-        const problem = schemaProblem(schema);
+        const problem = outputSchemaProblem(schema);
         if (problem !== null) context.addIssue({ code: 'custom', message: problem });
       })
       .optional()
@@ -76,7 +76,7 @@ export function agentConfigurationSchema(): Record<string, unknown> {
 }
 
 /** Why answers cannot be checked against a schema; null: they can. A compiler of its own each time: it would keep each "$id" that it saw. */
-function schemaProblem(schema: Record<string, unknown>): string | null {
+export function outputSchemaProblem(schema: Record<string, unknown>): string | null {
   try {
     const check = new Ajv({ strict: false, logger: false }).compile(schema);
     return '$async' in check ? 'may not be asynchronous: leave "$async" out' : null;

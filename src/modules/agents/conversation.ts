@@ -5,8 +5,8 @@ import type { StepRow } from '../executions/procedure.ts';
 /** How many executions a conversation goes back. */
 export const MAX_CONVERSATION = 50;
 
-/** What a turn came to. `value`: where its answer had to match a schema. */
-export type TurnOutput = { text: string; toolCalls: ToolCall[]; value?: unknown };
+/** What a turn came to. `value`: where its answer had to match a schema; `isCut`: where it ended at the tokens that it might have. */
+export type TurnOutput = { text: string; toolCalls: ToolCall[]; value?: unknown; isCut?: true };
 
 type Spoken = Pick<StepRow, 'key' | 'kind' | 'state' | 'output' | 'error'>;
 

@@ -153,6 +153,7 @@ async function takeTurn({ pool, tools, modelOf, requireBudget }: AgentProcedureD
       : await model.takeTurn(turn, { signal, onText: write });
     const output: TurnOutput = { text: answer.text, toolCalls: answer.toolCalls };
     if ('value' in answer) output.value = answer.value;
+    if (answer.isCut) output.isCut = true;
     return { output, usage: answer.usage };
   } catch (error) {
     if (error instanceof ModelError && !signal.aborted) throw new StepFailure(error.message, error);

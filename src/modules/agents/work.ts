@@ -1,4 +1,5 @@
 import type { ModelCatalog } from '../../models/catalog.ts';
+import { createMasker } from '../../realtime/masking.ts';
 import type { GuardedHttp } from '../../shared/guarded-http.ts';
 import type { Deployments } from '../deployments/service.ts';
 import { principalsOf } from '../executions/principals.ts';
@@ -40,7 +41,8 @@ export function createAgentWork(deps: AgentWorkDependencies): Procedure {
     async modelOf(execution, { model }) {
       const problem = catalog.problemOf(model);
       if (problem !== null) throw new StepFailure(problem);
-      return catalog.open(model, openCredential(keyring, await agentOf({ execution })));
+      const key = openCredential(keyring, await agentOf({ execution }));
+      return catalog.open(model, key, (text, secret) => createMasker([secret]).maskText(text));
     },
     async requireBudget(organizationId) {
       const { limit, used } = await readBudget(pool, organizationId);
