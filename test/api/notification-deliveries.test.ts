@@ -66,6 +66,39 @@ describe('events', () => {
     expect(data).toMatchObject({ status: 'FAILED', stackId, environmentId: acme.environmentId });
   });
 
+  it('should be told with the name of what they are about, and of what is asked', async () => {
+    const told =
+      'workflow.updated agent.updated environment.updated variable.set execution.waiting execution.failed'.split(' ');
+    const id = await channels.newWebhook('/named', { eventTypes: [...told, 'notificationChannel.updated'] });
+    await channels.update(id, { name: 'On call' });
+    const { organizationId } = acme;
+    const { id: agentId } = await acme.mutate('agentCreate', 'Agent { id }', { organizationId, name: 'reviewer' });
+    await acme.mutate('agentUpdate', 'Agent { id }', { agentId, name: 'Reviewer' });
+    const environmentId = (await acme.newEnvironment('before')).id;
+    await acme.mutate('environmentUpdate', 'Environment { id }', { environmentId, name: 'After' });
+    await acme.as(acme.token, environmentId).setVariable('LOG_LEVEL', 'debug');
+    const definition = { steps: { golive: { kind: 'approval', message: 'Version ${{ 1 + 1 }} to production?' } } };
+    const values = { organizationId, name: 'release', definition };
+    const { id: workflowId } = await acme.mutate('workflowCreate', 'Workflow { id }', values);
+    await acme.mutate('workflowUpdate', 'Workflow { id }', { workflowId, name: 'Release' });
+    const { id: executionId } = await acme.mutate('workflowRun', 'Execution { id }', { workflowId });
+    await eventually('it waits', () => headings('/named').includes('execution.waiting: Release (workflow)'));
+    const decision = { executionId, step: 'golive', approved: false };
+    await acme.mutate('executionApprove', 'Execution { id }', decision);
+    await eventually('it has failed', () => headings('/named').includes('execution.failed: Release (workflow)'));
+    expect(headings('/named').toSorted()).toEqual([
+      'agent.updated: Reviewer',
+      'environment.updated: After',
+      'execution.failed: Release (workflow)',
+      'execution.waiting: Release (workflow)',
+      'notificationChannel.updated: On call',
+      'variable.set: LOG_LEVEL in After',
+      'workflow.updated: Release',
+    ]);
+    const messages: string[] = sink.under('/named').map(({ body }) => JSON.parse(body).message);
+    expect(messages).toContainEqual(expect.stringMatching(/\ngolive: Version 2 to production\?$/));
+  });
+
   it('should not be told to a channel that is disabled, nor later', async () => {
     const id = await channels.newWebhook('/switched', { eventTypes: ['stack.created'] });
     await newStack('on 1');
@@ -99,7 +132,19 @@ describe('a delivery', () => {
     expect(await channels.retry(failed.id)).toMatchObject({ id: failed.id, status: 'PENDING', attempts: 0 });
     await eventually('it is sent', async () => (await channels.deliveries(id, ['SENT'])).length === 1);
     expect(await channels.deliveries(id)).toMatchObject([{ id: failed.id, attempts: 1, error: null }]);
-    expect(await channels.retry(failed.id)).toMatchObject({ code: 'CONFLICT' });
+    expect(await channels.retry(failed.id)).toMatchObject({
+      code: 'CONFLICT',
+      message: expect.stringMatching('was sent'),
+    });
+  });
+
+  it('should be sent at once on demand where it waits for its next attempt', async () => {
+    sink.answers['/hasty'] = [{ status: 503, headers: { 'retry-after': '3000' } }, { status: 204 }];
+    const id = await channels.newWebhook('/hasty');
+    const waiting = await channels.test(id);
+    expect(await channels.retry(waiting.id)).toMatchObject({ id: waiting.id, status: 'PENDING', attempts: 1 });
+    await eventually('it is sent', async () => (await channels.deliveries(id, ['SENT'])).length === 1);
+    expect(await channels.deliveries(id)).toMatchObject([{ id: waiting.id, attempts: 2, error: null }]);
   });
 
   it('should not follow a redirect, which would lose the message', async () => {
@@ -120,7 +165,8 @@ describe('a delivery', () => {
     const disabled = { status: 'FAILED', error: 'the channel is disabled' };
     expect(await channels.deliveries(id)).toMatchObject([{ id: pending.id, ...disabled }]);
     expect(await channels.test(id)).toMatchObject(disabled);
-    expect(await channels.retry(pending.id)).toMatchObject({ code: 'CONFLICT' });
+    const refused = { code: 'CONFLICT', message: expect.stringMatching('its channel is disabled') };
+    expect(await channels.retry(pending.id)).toMatchObject(refused);
     await channels.remove(id);
     expect(await acme.ask('query ($id: ID!) { node(id: $id) { id } }', { id: pending.id })).toEqual({ node: null });
   });

@@ -115,6 +115,13 @@ describe('a message of the server’s own', () => {
     expect(await outcomeOf(database.pool, newId())).toEqual({ status: 'FAILED', error: 'the channel was deleted' });
   });
 
+  it('should not be empty', async () => {
+    const channelId = await newChannel();
+    for (const message of ['', ' \n'])
+      await expect(tell(channelId, message)).rejects.toMatchObject({ code: 'VALIDATION_ERROR' });
+    expect(await deliveries(channelId)).toEqual([]);
+  });
+
   it('should be cut where it is too long', async () => {
     const channelId = await newChannel();
     await tell(channelId, 'x'.repeat(MAX_MESSAGE_LENGTH + 1));
@@ -188,6 +195,39 @@ describe('events', () => {
       organizationId,
     ]);
     expect(told.map(({ eventId }) => eventId)).toEqual(rows.map(({ id }) => id));
+  });
+
+  it('should be told with what was asked when they happened, whatever became of it since', async () => {
+    const channelId = await newChannel({ eventTypes: ['execution.*'] });
+    const executionId = newId();
+    await database.pool.query(
+      `insert into executions (id, organization_id, kind, definition, deadline_at) values ($1, $2, 'WORKFLOW', '{"name":"Release"}', now())`,
+      [executionId, organizationId],
+    );
+    const times = [
+      ['over', -2, -1],
+      ['open', -1, null],
+      ['decided', -1, 1],
+      ['later', 1, null],
+    ];
+    await database.pool.query(
+      `insert into execution_steps (id, execution_id, position, key, kind, approval, started_at, finished_at)
+       select gen_random_uuid(), $1, t.position, t.value->>0, 'approval', jsonb_build_object('message', t.value->>0 || '?'),
+              now() + make_interval(hours => (t.value->>1)::int), now() + make_interval(hours => (t.value->>2)::int)
+       from jsonb_array_elements($2) with ordinality t(value, position)`,
+      [executionId, JSON.stringify(times)],
+    );
+    const data = { status: 'WAITING', kind: 'WORKFLOW' };
+    const subject = { type: 'Execution', id: executionId };
+    await storeEvents(database.pool, [{ organizationId, type: 'execution.waiting', actor: null, subject, data }]);
+    await tellChannels(database.pool);
+    const [told] = await deliveries(channelId);
+    expect(told!.message.split('\n')).toEqual([
+      'execution.waiting: Release (workflow)',
+      expect.any(String),
+      'open: open?',
+      'decided: decided?',
+    ]);
   });
 
   it('should not be told of what was before', async () => {

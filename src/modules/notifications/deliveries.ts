@@ -3,7 +3,7 @@ import type { NotificationDeliveryStatus } from '../../db/generated/prisma/enums
 import { type Bus, notifyTopics } from '../../realtime/bus.ts';
 import type { SqlExecutor } from '../../realtime/sql.ts';
 import { DAY_MS, SECOND_MS } from '../../shared/clock.ts';
-import { NotFoundError } from '../../shared/errors.ts';
+import { ConflictError, NotFoundError, ValidationError } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
 import { cut } from './messages.ts';
 
@@ -25,7 +25,7 @@ export type Notification = {
   channelId: string | null;
   /** Whose the channel has to be. */
   organizationId: string;
-  /** Beyond 10,000 characters it is cut. */
+  /** Beyond 10,000 characters it is cut; may not be empty. */
   message: string;
   /** A channel is told of the same key once, however often it is asked for. */
   key: string;
@@ -33,10 +33,11 @@ export type Notification = {
 
 /**
  * Has a message sent to a channel: when the transaction commits, where `db` is one. Answers with the delivery's id, the same for the
- * same key. @throws {NotFoundError} where the organization has no such channel
+ * same key. @throws {NotFoundError | ValidationError} where the organization has no such channel, or there is nothing to send
  */
 export async function notify(db: SqlExecutor, notification: Notification): Promise<string> {
   const { channelId, organizationId, message, key } = notification;
+  if (message.trim() === '') throw ValidationError.field('message', 'is empty: there is nothing to send');
   const { rows } = await db.query<{ id: string }>(
     `insert into notification_deliveries (id, channel_id, key, event_type, message, created_at, next_attempt_at)
      select $1, c.id, $4, '${MESSAGE_TYPE}', $5, clock_timestamp(), clock_timestamp()
@@ -72,15 +73,28 @@ export async function outcomeOf(db: SqlExecutor, id: string): Promise<DeliveryOu
   return rows[0] ?? { status: 'FAILED', error: 'the channel was deleted' };
 }
 
-/** Has a delivery that FAILED sent again, from the first attempt on. Answers whether it was one, of a channel that is enabled. */
-export async function retryDelivery(db: SqlExecutor, id: string): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `update notification_deliveries d set status = 'PENDING', attempts = 0, next_attempt_at = clock_timestamp()
-     from notification_channels c where d.id = $1 and d.status = 'FAILED' and c.id = d.channel_id and c.is_enabled`,
+/**
+ * Has a delivery sent again that FAILED, from the first attempt on; one that is PENDING is due at once.
+ * @throws {ConflictError | NotFoundError} where it was sent, its channel is disabled, or it is gone
+ */
+export async function retryDelivery(db: SqlExecutor, id: string): Promise<void> {
+  const { rows } = await db.query<{ status: NotificationDeliveryStatus; isEnabled: boolean }>(
+    `with known as (
+       select d.id, d.status, c.is_enabled from notification_deliveries d join notification_channels c on c.id = d.channel_id
+       where d.id = $1 for no key update of d
+     ), retried as (
+       update notification_deliveries d set status = 'PENDING', next_attempt_at = clock_timestamp(),
+         attempts = case when d.status = 'FAILED' then 0 else d.attempts end
+       from known k where d.id = k.id and k.status <> 'SENT' and k.is_enabled
+     )
+     select status::text as status, is_enabled as "isEnabled" from known`,
     [id],
   );
+  if (!rows[0]) throw new NotFoundError('notification delivery');
+  const { status, isEnabled } = rows[0];
+  if (!isEnabled) throw new ConflictError('its channel is disabled: enable that first');
+  if (status === 'SENT') throw new ConflictError('it was sent: there is nothing to send again');
   await notifyTopics(db, [NOTIFICATIONS_TOPIC]);
-  return rowCount === 1;
 }
 
 /** Deletes what has served its time, in small transactions. */

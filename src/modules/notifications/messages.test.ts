@@ -3,7 +3,7 @@ import { encodeGlobalId } from '../../shared/global-id.ts';
 import { newId } from '../../shared/ids.ts';
 import { bodyFor, eventMessage, subjectOf, type Told } from './messages.ts';
 
-const NAMELESS = { stack: null, environment: null };
+const NAMELESS = { subject: null, stack: null, environment: null, asked: [] };
 const told = (values: Partial<Told> = {}): Told => ({
   id: newId(),
   organizationId: newId(),
@@ -17,13 +17,34 @@ const told = (values: Partial<Told> = {}): Told => ({
 describe('what people are told of an event', () => {
   it('should name what it is about, what it means, and why', () => {
     const data = { number: 3, status: 'FAILED', reason: 'web exited with 1' };
-    const event = { type: 'deployment.failed', data, stack: 'Web', environment: 'Production' };
+    const event = { ...NAMELESS, type: 'deployment.failed', data, stack: 'Web', environment: 'Production' };
     expect(eventMessage(event).split('\n')).toEqual([
       'deployment.failed: deployment 3 of Web in Production',
       'It did not go live; what ran before, if anything did, runs on or again.',
       'web exited with 1',
     ]);
     expect(eventMessage({ ...event, ...NAMELESS })).toMatch(/^deployment\.failed: deployment 3\n/);
+  });
+
+  it.each<[string, object, string | null, string]>([
+    ['execution.failed', { kind: 'WORKFLOW' }, 'Release', 'execution.failed: Release (workflow)'],
+    ['execution.completed', { kind: 'AGENT' }, 'Reviewer', 'execution.completed: Reviewer (agent)'],
+    ['execution.completed', { kind: 'AGENT' }, null, 'execution.completed'],
+    ['workflow.updated', { fields: ['name'] }, 'Release', 'workflow.updated: Release'],
+    ['environment.created', { name: 'Production' }, 'Production now', 'environment.created: Production'],
+    ['variable.set', { name: 'LOG_LEVEL' }, 'Production', 'variable.set: LOG_LEVEL in Production'],
+  ])('should name its subject: %s', (type, data, subject, first) => {
+    expect(eventMessage({ ...NAMELESS, type, data: { ...data }, subject }).split('\n')[0]).toBe(first);
+  });
+
+  it('should have what is asked, cut', () => {
+    const data = { kind: 'WORKFLOW', reason: 'it waits for an approval: a, b' };
+    const asked = [
+      { step: 'a', message: 'Go live?' },
+      { step: 'b', message: 'x'.repeat(1_000) },
+    ];
+    const lines = eventMessage({ ...NAMELESS, type: 'execution.waiting', data, subject: 'Release', asked }).split('\n');
+    expect(lines.slice(2)).toEqual([data.reason, 'a: Go live?', `b: ${'x'.repeat(499)}…`]);
   });
 
   it('should do without what is not there', () => {

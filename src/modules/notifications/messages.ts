@@ -7,13 +7,19 @@ const MAX_DISCORD_CHARACTERS = 2_000;
 /** What Slack does not cut: https://docs.slack.dev/changelog/2018-truncating-really-long-messages. */
 const MAX_SLACK_CHARACTERS = 40_000;
 const MAX_SUBJECT_CHARACTERS = 200;
+/** Of what a step asks people. */
+const MAX_ASKED_CHARACTERS = 500;
 
 /** An event with the names of what it speaks of; null: it speaks of none, or it is gone. */
 export type NamedEvent = {
   type: string;
   data: Record<string, unknown>;
+  /** Of what it is about; of an execution that of its workflow or agent. */
+  subject: string | null;
   stack: string | null;
   environment: string | null;
+  /** Of an execution that waits for people: the steps that do, and what they ask. */
+  asked: { step: string; message: string }[];
 };
 
 /** What a delivery tells. */
@@ -33,14 +39,29 @@ export type Payload = {
   data: Record<string, unknown>;
 };
 
-/** What people are told of an event: a line that says it all, then what it means, and why. */
-export function eventMessage({ type, data, stack, environment }: NamedEvent): string {
-  const number = typeof data.number === 'number' ? `deployment ${data.number}` : null;
-  const name = stack ?? (typeof data.name === 'string' ? data.name : null);
-  const place = [number, number && name ? 'of' : null, name, environment && `in ${environment}`];
-  const about = place.filter((part) => part !== null).join(' ');
-  const lines = [about === '' ? type : `${type}: ${about}`, describeEvent(type)?.description, data.reason];
+/** What people are told of an event: a line that says it all, then what it means, why, and what is asked. */
+export function eventMessage(event: NamedEvent): string {
+  const { type, data, asked } = event;
+  const about = aboutOf(event);
+  const questions = asked.map(({ step, message }) => `${step}: ${cut(message, MAX_ASKED_CHARACTERS)}`);
+  const lines = [
+    about === '' ? type : `${type}: ${about}`,
+    describeEvent(type)?.description,
+    data.reason,
+    ...questions,
+  ];
   return lines.filter((line) => typeof line === 'string' && line !== '').join('\n');
+}
+
+function aboutOf({ type, data, subject, stack, environment }: NamedEvent): string {
+  if (type.startsWith('execution.')) return subject === null ? '' : `${subject} (${String(data.kind).toLowerCase()})`;
+  const number = typeof data.number === 'number' ? `deployment ${data.number}` : null;
+  const named = typeof data.name === 'string' ? data.name : null;
+  // A variable is named by the data, and its environment is the subject.
+  const isVariable = type.startsWith('variable.');
+  const name = stack ?? named ?? (isVariable ? null : subject);
+  const place = environment ?? (isVariable ? subject : null);
+  return [number, number && name ? 'of' : null, name, place && `in ${place}`].filter((part) => part !== null).join(' ');
 }
 
 /** The global ID of a delivery: receivers know by it what they have been told already. */

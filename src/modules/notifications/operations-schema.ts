@@ -165,7 +165,7 @@ builder.mutationFields((t) => ({
     type: NotificationDeliveryRef,
     nullable: true,
     description:
-      'Has a delivery that FAILED sent again: it is PENDING. For admins. ConflictError: it did not fail, or its channel is disabled.',
+      'Has a delivery that FAILED sent again: it is PENDING; one that is PENDING is sent at once. For admins. ConflictError: it was sent, or its channel is disabled.',
     errors: { types: [ConflictError, NotFoundError] },
     args: { input: t.arg({ type: DeliveryRetryInput, required: true }) },
     resolve: (_root, { input }, { services, caller }) =>

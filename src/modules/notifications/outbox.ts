@@ -8,6 +8,8 @@ import { eventMessage, type NamedEvent, type Payload } from './messages.ts';
 /** How many organizations, and events of each, one transaction passes by at most. */
 const ORGANIZATIONS_AT_ONCE = 20;
 const EVENTS_AT_ONCE = 500;
+/** Of the steps that wait for people so many are told. */
+const MAX_ASKING_STEPS = 10;
 
 /** Events of an organization that were not looked at: after one sequence, up to another. */
 type Span = { organizationId: string; after: number; through: number };
@@ -45,13 +47,42 @@ async function lockSpans(client: PoolClient): Promise<Span[]> {
   return rows;
 }
 
+const ENVIRONMENT = `(select v.name from environments v where v.id = e.subject_id and v.organization_id = e.organization_id)`;
+/** The name of what an event is about: as it is now, and none where it is gone. */
+const SUBJECT = `
+  case split_part(e.type, '.', 1)
+    when 'execution' then (
+      select coalesce(w.name, a.name, x.definition->>'name')
+      from executions x left join workflows w on w.id = x.workflow_id left join agents a on a.id = x.agent_id
+      where x.id = e.subject_id and x.organization_id = e.organization_id)
+    when 'workflow' then (select w.name from workflows w where w.id = e.subject_id and w.organization_id = e.organization_id)
+    when 'agent' then (select a.name from agents a where a.id = e.subject_id and a.organization_id = e.organization_id)
+    when 'stack' then (select s.name from stacks s where s.id = e.subject_id and s.organization_id = e.organization_id)
+    when 'notificationChannel' then (
+      select c.name from notification_channels c where c.id = e.subject_id and c.organization_id = e.organization_id)
+    when 'environment' then ${ENVIRONMENT}
+    when 'variable' then ${ENVIRONMENT}
+  end`;
+/** What the steps asked that waited for people when it happened, whatever was decided since. */
+const ASKED = `
+  case when e.type = 'execution.waiting' then (
+    select coalesce(jsonb_agg(jsonb_build_object('step', q.key, 'message', q.message) order by q.position), '[]')
+    from (
+      select s.position, s.key, coalesce(left(s.approval->>'message', 1000), '') as message
+      from execution_steps s join executions x on x.id = s.execution_id
+      where x.id = e.subject_id and x.organization_id = e.organization_id and s.approval is not null
+        and s.started_at <= e.occurred_at and (s.finished_at is null or s.finished_at > e.occurred_at)
+      order by s.position limit ${MAX_ASKING_STEPS}
+    ) q
+  ) else '[]' end`;
+
 /** The events that somebody is told of, in order. */
 async function matchedEvents(client: PoolClient, spans: readonly Span[]): Promise<MatchedEvent[]> {
   const { rows } = await client.query<MatchedEvent>({
     name: 'match-notification-events',
     text: `
       select e.id, e.type, e.occurred_at as "occurredAt", e.subject_id as "subjectId", e.data, t.ids as "channelIds",
-             s.name as stack, v.name as environment
+             s.name as stack, v.name as environment, ${SUBJECT} as subject, ${ASKED} as asked
       from jsonb_to_recordset($1) span("organizationId" uuid, after bigint, through bigint)
       join events e on e.organization_id = span."organizationId" and e.sequence > span.after and e.sequence <= span.through
       join lateral (

@@ -45,7 +45,7 @@ export type Notifications = NotificationLists & {
   remove(caller: Caller | null, channelId: string | null): Promise<void>;
   /** Sends one message at once; answers with what became of it. */
   test(caller: Caller | null, channelId: string | null): Promise<NotificationDelivery>;
-  /** Has a delivery that FAILED sent again. */
+  /** Has a delivery that FAILED sent again, and one that is PENDING at once. */
   retry(caller: Caller | null, deliveryId: string | null): Promise<NotificationDelivery>;
   /** See `notify`: for what the server does itself. */
   notify(notification: Notification): Promise<string>;
@@ -154,8 +154,7 @@ export function createNotifications(deps: NotificationDependencies): Notificatio
 
     async retry(caller, deliveryId) {
       const { deliveryId: id } = await access.requireNotificationDelivery(caller, deliveryId, 'notification:manage');
-      if (!(await retryDelivery(pool, id)))
-        throw new ConflictError('only a delivery that FAILED, of a channel that is enabled, can be sent again');
+      await retryDelivery(pool, id);
       return readDelivery(id);
     },
   };
