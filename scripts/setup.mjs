@@ -49,9 +49,21 @@ function run(what, command, args, environment = {}) {
   }
 }
 
+/** Whether somebody has installed what the lockfile says by themselves. What npm writes last tells it. */
+function areInstalled() {
+  const written = 'node_modules/.package-lock.json';
+  if (!existsSync(at(written))) return false;
+  const [wanted, present] = ['package-lock.json', written].map(
+    (path) => JSON.parse(readFileSync(at(path), 'utf8')).packages,
+  );
+  return Object.entries(wanted).every(
+    ([path, { version, optional }]) => path === '' || optional || present[path]?.version === version,
+  );
+}
+
 function installPackages() {
   const value = fingerprint(['package-lock.json']);
-  if (isCurrent('node_modules/.windflow-setup', value)) return;
+  if (isCurrent('node_modules/.windflow-setup', value) || areInstalled()) return;
   const npm = process.env.npm_execpath;
   const [command, first] = npm?.endsWith('js') ? [process.execPath, [npm]] : [npm ?? 'npm', []];
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
