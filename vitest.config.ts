@@ -73,17 +73,6 @@ export default defineConfig({
         extends: true,
         test: {
           ...node,
-          name: 'crash-long',
-          include: ['test/crash-long/**/*.test.ts'],
-          globalSetup: ['test/support/database-server.ts'],
-          testTimeout: 600_000,
-          fileParallelism: false,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          ...node,
           name: 'programs',
           include: ['test/programs/**/*.test.ts'],
           globalSetup: ['test/support/database-server.ts'],

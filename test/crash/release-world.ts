@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { decodeIdOf, encodeGlobalId } from '../../src/shared/global-id.ts';
-import { CountedStack } from '../crash/counted-stack.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { Deployer } from '../support/deployer.ts';
 import { eventually } from '../support/eventually.ts';
@@ -8,6 +7,7 @@ import type { HttpReceiver } from '../support/http-receiver.ts';
 import type { Answer, AskedRequest, ModelServer } from '../support/model-server.ts';
 import type { ServerProcess } from '../support/server.ts';
 import { serverApp } from '../support/server-app.ts';
+import { CountedStack } from './counted-stack.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are as their test asked for them.
 type Data = any;
