@@ -19,6 +19,7 @@ import '../modules/workflows/schema.ts';
 import '../modules/workflows/operations-schema.ts';
 import '../modules/deployments/schema.ts';
 import '../modules/deployments/operations-schema.ts';
+import '../modules/executions/links-schema.ts';
 import '../modules/deployments/plans-schema.ts';
 import '../modules/deployments/logs-schema.ts';
 import '../modules/deployments/subscriptions-schema.ts';

@@ -27,10 +27,10 @@ export type Caller = {
   sessionId: string;
   isSuperadmin: boolean;
   /** What acts in this user's name, with no more than their rights; absent: they do themselves. */
-  by?: { type: 'agent' | 'workflow'; id: string };
+  by?: { type: 'agent' | 'workflow'; id: string; executionId: string };
 };
 
 /** Whom events, and what is made, name. */
 export function actorOf({ userId, by }: Caller): Actor {
-  return by ?? { type: 'user', id: userId };
+  return by ? { type: by.type, id: by.id } : { type: 'user', id: userId };
 }

@@ -36,6 +36,16 @@ export class ValidationError extends ExpectedError {
   }
 }
 
+/** What is wrong in one line, with what is wrong with each field, said once. */
+export function reasonOf(error: ExpectedError): string {
+  if (!(error instanceof ValidationError)) return error.message;
+  const named = error.fields.filter(({ path }) => path.length > 0);
+  const told = named.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const isOfField = named.some(({ message }) => message === error.message);
+  const more = told.filter((each) => !error.message.includes(each));
+  return (isOfField ? more : [error.message, ...more]).join('; ');
+}
+
 export class NotFoundError extends ExpectedError {
   override readonly name = 'NotFoundError';
   readonly code = 'NOT_FOUND';

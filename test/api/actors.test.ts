@@ -11,8 +11,11 @@ type Data = any;
 
 const WELL = 'services: { web: { command: [sleep, "1000"] } }';
 const ACTOR = '__typename ... on User { id } ... on Agent { id } ... on Workflow { id }';
-const DEPLOYMENTS = `query ($id: ID!) { deployments(organizationId: $id) { nodes { trigger createdBy { ${ACTOR} } } } }`;
-const CHILD = `query ($id: ID!) { executions(organizationId: $id, kind: AGENT) { nodes { parent { id } createdBy { ${ACTOR} } } } }`;
+const DEPLOYMENTS = `query ($id: ID!) { deployments(organizationId: $id) { nodes { trigger createdBy { ${ACTOR} } execution { id } } } }`;
+const CHILDREN = `query ($id: ID!, $parentId: ID!) {
+  executions(organizationId: $id, parentId: $parentId) { nodes { id parent { id } createdBy { ${ACTOR} } } }
+  execution(id: $parentId) { steps { nodes { key execution { id kind } } } } }`;
+const RUNS = 'query ($id: ID!) { workflow(id: $id) { executions { nodes { trigger } } } }';
 const APPROVAL = `query ($id: ID!) { execution(id: $id) { steps { nodes { approval { approved comment decidedBy { id } } } } } }`;
 const CURSOR = 'query ($id: ID!) { organization(id: $id) { eventCursor } }';
 const EVENTS = `subscription ($organizationId: ID!, $after: String, $types: [String!]) {
@@ -59,12 +62,14 @@ describe('what an agent does', () => {
       { toolCalls: [{ name: 'deployments.create', arguments: JSON.stringify({ stackId, environmentId }) }] },
       { text: 'done' },
     ];
-    expect(await runs.end(await runs.begin('Deploy it', { agentId }))).toMatchObject({ output: 'done' });
+    const id = await runs.begin('Deploy it', { agentId });
+    expect(await runs.end(id)).toMatchObject({ output: 'done' });
     const actor = { __typename: 'Agent', id: agentId };
-    expect(await deploymentsOf(tenant)).toEqual([{ trigger: 'MANUAL', createdBy: actor }]);
+    const made = { trigger: 'MANUAL', createdBy: actor, execution: { id } };
+    expect(await deploymentsOf(tenant)).toEqual([made]);
     expect(await actorsOf(tenant, after, 'deployment.created')).toEqual([actor]);
     await tenant.mutate('agentDelete', 'Deleted { id }', { agentId });
-    expect(await deploymentsOf(tenant)).toEqual([{ trigger: 'MANUAL', createdBy: null }]);
+    expect(await deploymentsOf(tenant)).toEqual([{ ...made, createdBy: null }]);
     expect(await actorsOf(tenant, after, 'deployment.created')).toEqual([null]);
   });
 });
@@ -86,14 +91,37 @@ describe('what a workflow does', () => {
     const { id } = await tenant.mutate('workflowRun', 'Execution { id }', { workflowId });
     expect(await runs.end(id)).toMatchObject({ status: 'COMPLETED' });
     const actor = { __typename: 'Workflow', id: workflowId };
-    expect(await deploymentsOf(tenant)).toEqual([{ trigger: 'WORKFLOW', createdBy: actor }]);
+    expect(await deploymentsOf(tenant)).toEqual([{ trigger: 'WORKFLOW', createdBy: actor, execution: { id } }]);
     expect(await actorsOf(tenant, after, 'deployment.created')).toEqual([actor]);
-    const { executions } = await tenant.ask(CHILD, { id: organizationId });
-    expect(executions.nodes).toEqual([{ parent: { id }, createdBy: actor }]);
+    const { executions, execution } = await tenant.ask(CHILDREN, { id: organizationId, parentId: id });
+    const child = expect.any(String);
+    expect(executions.nodes).toEqual([{ id: child, parent: { id }, createdBy: actor }]);
+    expect(execution.steps.nodes).toEqual([
+      { key: 'deploy', execution: null },
+      { key: 'review', execution: { id: executions.nodes[0].id, kind: 'AGENT' } },
+    ]);
     expect(await actorsOf(tenant, after, 'execution.created')).toEqual([
       expect.objectContaining({ __typename: 'User' }),
       actor,
     ]);
+  });
+
+  it('should not begin it anew, where an event of its own deployment would', async () => {
+    const tenant = await acme.newTenant('Loop');
+    const { organizationId, environmentId } = tenant;
+    const stackId = await tenant.newStack(WELL);
+    const triggers = [{ kind: 'event', event: 'deployment.running' }];
+    const create = async (name: string, steps: object): Promise<string> => {
+      const input = { organizationId, name, definition: { triggers, steps } };
+      return (await tenant.mutate('workflowCreate', 'Workflow { id }', input)).id;
+    };
+    const deploying = await create('deploying', { deploy: { kind: 'deploy', stackId, environmentId } });
+    const watching = await create('watching', { pause: { kind: 'delay', seconds: 0 } });
+    const runsOf = async (workflowId: string): Promise<Data[]> =>
+      (await tenant.ask(RUNS, { id: workflowId })).workflow.executions.nodes;
+    await tenant.deploy(stackId);
+    await eventually('both deployments are told', async () => (await runsOf(watching)).length === 2);
+    expect(await runsOf(deploying)).toEqual([{ trigger: 'EVENT' }]);
   });
 
   it('should name the workflow where an event began it', async () => {

@@ -68,8 +68,9 @@ describe('release.yaml', () => {
     common = { ...places, reviewerId, checkUrl: `${web.url}/check`, channelId: await newChannel('/release') };
     models.answers = [{ text: 'Nothing speaks against it.' }];
   });
-  const approved = async (stackId: string): Promise<Data> => {
-    const id = await run(workflowId, { ...common, stackId });
+  const approved = async (stackId: string, by: Deployer = acme, change: object = {}): Promise<Data> => {
+    const input = { workflowId, input: { ...common, ...change, stackId } };
+    const { id } = await by.mutate('workflowRun', 'Execution { id }', input);
     await until('it waits for an approval', id, (read) => stepOf(read, 'approval')?.state === 'WAITING');
     await acme.mutate('executionApprove', 'Execution { id }', { executionId: id, step: 'approval', approved: true });
     return untilOver(id);
@@ -105,6 +106,15 @@ describe('release.yaml', () => {
     ]);
     expect((await acme.read(first.id)).status).toBe('SUPERSEDED');
   });
+
+  it('should go back from nothing where production may not be touched', async () => {
+    const developer = await acme.addMember('DEVELOPER');
+    const { id: productionId } = await acme.newEnvironment('locked', 'PRODUCTION');
+    const done = await approved(await acme.newStack(WELL, 'refused'), developer, { productionId });
+    expect(stepOf(done, 'production')).toMatchObject({ state: 'FAILED', output: null });
+    expect(statesOf(done)).toMatchObject({ check: 'SKIPPED', rollback: 'SKIPPED', tell: 'SUCCEEDED' });
+    expect(told('/release').at(-1)).toMatch(/^The release failed: .*DEVELOPER.*\. Production is as it was\.$/);
+  });
 });
 
 describe('a rollback in a workflow', () => {
@@ -135,7 +145,10 @@ describe('a rollback in a workflow', () => {
   it('should fail where there is nothing to go back to', async () => {
     const stackId = await acme.newStack(BROKEN, 'first');
     const done = await untilOver(await run(await newWorkflow('nothing', { steps: steps(stackId) }), {}));
-    expect(stepOf(done, 'back')).toMatchObject({ state: 'FAILED', error: expect.stringContaining('nothing of this') });
+    expect(stepOf(done, 'back')).toMatchObject({
+      state: 'FAILED',
+      error: expect.stringContaining('nothing ran before it'),
+    });
   });
 });
 

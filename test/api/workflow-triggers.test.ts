@@ -88,10 +88,13 @@ describe('a schedule', () => {
 
   it('should say why no run begins', async () => {
     const definition = { inputs: { what: { type: 'string' } }, steps: pause };
-    const id = await create({ ...definition, triggers: [{ kind: 'cron', schedule: '0 0 1 1 *' }] });
+    const id = await create({
+      ...definition,
+      triggers: [{ kind: 'cron', schedule: '0 0 1 1 *', input: { what: '${{ 1 }}' } }],
+    });
     await letPass(id, '1 second');
     await eventually('it is told', async () => (await skipped(id)).length > 0);
-    expect(await skipped(id)).toEqual([expect.stringContaining('input.what: has to be given: string')]);
+    expect(await skipped(id)).toEqual([expect.stringContaining('input.what: must be of the type string')]);
   });
 });
 

@@ -53,13 +53,61 @@ describe('a workflow', () => {
     const refused = await acme.mutate('workflowRun', 'ValidationError { fields { path } }', {
       ...{ workflowId: id, input: { count: 'two', other: 1 } },
     });
-    expect(pathsOf(refused)).toEqual(['input.other']);
+    expect(pathsOf(refused)).toEqual(['input.other', 'input.name', 'input.count']);
     const missing = await acme.mutate('workflowRun', 'ValidationError { fields { path } }', {
       workflowId: id,
       input: { count: 1.5 },
     });
     expect(pathsOf(missing)).toEqual(['input.name', 'input.count']);
     expect((await runs.end((await runs.run(id, { name: 'x' })).id)).output).toEqual({ name: 'x', count: 2 });
+  });
+});
+
+describe('a schedule of the workflow’s own', () => {
+  const steps = { pause: wait() };
+  const needy = { inputs: { who: { type: 'string' } }, steps };
+  const easy = { inputs: { who: { type: 'string', default: 'all' } }, steps };
+  const schedule = '0 3 * * *';
+
+  it('should be refused where a run has to be given something', async () => {
+    const { organizationId } = acme;
+    const refusal = 'ValidationError { fields { path message } }';
+    const values = { organizationId, name: 'needy', definition: needy, schedule };
+    const refused = await acme.mutate('workflowCreate', refusal, values);
+    expect(refused.fields).toEqual([{ path: ['schedule'], message: expect.stringContaining('"who"') }]);
+    const { id: workflowId } = await runs.create(needy);
+    const update = (input: object) => acme.mutate('workflowUpdate', refusal, { workflowId, ...input });
+    expect(pathsOf(await update({ schedule }))).toEqual(['schedule']);
+    const made = await acme.mutate('workflowUpdate', 'Workflow { version schedule }', {
+      ...{ workflowId, definition: easy, schedule },
+    });
+    expect(made).toEqual(expect.objectContaining({ version: 2, schedule }));
+    expect(pathsOf(await update({ definition: needy }))).toEqual(['definition.inputs']);
+    const none = { workflowId, definition: needy, schedule: null };
+    expect((await acme.mutate('workflowUpdate', 'Workflow { version }', none)).version).toBe(3);
+  });
+});
+
+describe('a step', () => {
+  const errorOf = async (definition: object, input: object = {}): Promise<string> =>
+    (await runs.runToEnd(definition, input)).steps.nodes[0].error;
+
+  it('should say what is wrong with what it gives to another workflow', async () => {
+    const { id: workflowId } = await runs.create({ inputs: { n: { type: 'integer' } }, steps: { pause: wait() } });
+    const steps = { inner: { kind: 'workflow', workflowId, input: { n: 'one', m: 1 } } };
+    expect(await errorOf({ steps })).toBe(
+      'the input is not what the workflow takes; input.m: the workflow has no such input; input.n: must be of the type integer',
+    );
+  });
+
+  it('should not send an empty message', async () => {
+    const configuration = { webhook: { url: 'https://example.com/' } };
+    const values = { organizationId: acme.organizationId, name: 'silent', configuration };
+    const made = 'NotificationChannelCreated { channel { id } }';
+    const { channel } = await acme.mutate('notificationChannelCreate', made, values);
+    const tell = { kind: 'notify', channelId: channel.id, message: '${{ inputs.text }}' };
+    const definition = { inputs: { text: { type: 'string' } }, steps: { tell } };
+    expect(await errorOf(definition, { text: ' ' })).toBe('message: is empty: there is nothing to send');
   });
 });
 

@@ -42,6 +42,18 @@ describe('claiming executions', () => {
     expect(claimed.deadlineAt.getTime() - claimed.startedAt!.getTime()).toBeGreaterThan(50_000);
   });
 
+  it('should leave those of an organization that is held back, unless they are to be cancelled', async () => {
+    const { database, acme } = tenants;
+    const row = { organizationId: acme.id, kind: 'AGENT', definition: {}, deadlineAt: new Date() } as const;
+    const cancelled = { ...row, id: newId(), status: 'CANCELLING' } as const;
+    const rows = [{ ...row, id: newId() }, { ...row, id: newId(), status: 'WAITING', wakeAt: new Date(0) } as const];
+    await database.prisma.execution.createMany({ data: [...rows, cancelled] });
+    const lease = await newHost('held back');
+    expect(await claimExecutions(database.pool, lease, 9, [acme.id])).toEqual([cancelled.id]);
+    const others = await claimExecutions(database.pool, lease, 9, [newId()]);
+    expect(others.toSorted()).toEqual(rows.map(({ id }) => id).toSorted());
+  });
+
   it('should give each of them to one host alone, however many ask at once', async () => {
     const leases = await Promise.all(Array.from({ length: HOSTS }, (_, index) => newHost(`host ${index}`)));
     await queue(EXECUTIONS);

@@ -6,7 +6,14 @@ export const READ_AT = Date.parse('2030-01-01T00:00:00Z');
 /** An execution that is being worked on, as whoever works on it reads it. */
 export function executionRow(change: Partial<ExecutionRow> = {}): ExecutionRow {
   return {
-    ...{ id: 'an-execution', revision: 1, organizationId: 'an-organization', kind: 'AGENT', status: 'RUNNING' },
+    ...{
+      id: 'an-execution',
+      revision: 1,
+      organizationId: 'an-organization',
+      kind: 'AGENT',
+      status: 'RUNNING',
+      statusReason: null,
+    },
     ...{
       definition: {},
       input: null,

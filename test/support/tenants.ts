@@ -1,25 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { graphql } from 'graphql';
+import { createServices } from '../../src/create-services.ts';
 import type { Role } from '../../src/db/generated/prisma/enums.ts';
 import type { GraphQLContext, Services } from '../../src/graphql/context.ts';
 import { schema } from '../../src/graphql/schema.ts';
-import { createModelCatalog } from '../../src/models/catalog.ts';
-import { createAgents } from '../../src/modules/agents/service.ts';
-import { createEnvironments } from '../../src/modules/environments/service.ts';
-import { createEvents } from '../../src/modules/events/service.ts';
-import { createIdentityService } from '../../src/modules/identity/service.ts';
-import { createNotifications } from '../../src/modules/notifications/service.ts';
 import { RightsWatch } from '../../src/modules/organizations/rights-watch.ts';
-import { createOrganizations } from '../../src/modules/organizations/service.ts';
 import type { Caller, ServiceDependencies } from '../../src/modules/services.ts';
-import { createStacks } from '../../src/modules/stacks/service.ts';
 import { createEventTails } from '../../src/realtime/event-follower.ts';
 import { createPostgresBus } from '../../src/realtime/postgres-bus.ts';
 import { systemClock } from '../../src/shared/clock.ts';
 import { createKeyring } from '../../src/shared/crypto.ts';
 import { ExpectedError } from '../../src/shared/errors.ts';
 import { encodeGlobalId } from '../../src/shared/global-id.ts';
-import { GuardedHttp } from '../../src/shared/guarded-http.ts';
 import { newId } from '../../src/shared/ids.ts';
 import { createLogger } from '../../src/shared/logger.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -38,16 +30,11 @@ export type Tenant = {
   viewer: Caller;
 };
 
-type TenantServices = Pick<
-  Services,
-  'identity' | 'organizations' | 'environments' | 'stacks' | 'agents' | 'events' | 'notifications'
->;
-
 /** Two organizations with a member of each role, on a database of their own, asked through the public schema. */
 export type Tenants = AsyncDisposable & {
   database: TestDatabase;
   dependencies: ServiceDependencies;
-  services: TenantServices;
+  services: Services;
   /** Made by a superadmin: PROCESS is allowed there. */
   acme: Tenant;
   rival: Tenant;
@@ -69,42 +56,27 @@ export async function createTenants(options: { processRuntime?: boolean } = {}):
   await prisma.host.create({ data: host });
   await using buses = new AsyncDisposableStack();
 
-  const createServices = async () => {
+  const serve = async () => {
     const bus = buses.use(createPostgresBus(connection, log));
     await bus.start();
     const rights = buses.use(new RightsWatch({ pool, bus, log }));
     const eventTails = createEventTails(pool, bus);
-    const dependencies: ServiceDependencies = {
-      prisma,
-      pool,
-      bus,
-      keyring,
-      clock: systemClock,
-      log,
-      rights,
-      eventTails,
-    };
-    const identity = createIdentityService(dependencies, { registration: 'first', requiresSetupToken: false });
-    const organizations = createOrganizations({ ...dependencies, processRuntime });
-    const { access } = organizations;
-    const environments = createEnvironments({
-      ...dependencies,
-      access,
+    const clock = systemClock;
+    const dependencies: ServiceDependencies = { prisma, pool, bus, keyring, clock, log, rights, eventTails };
+    const { services } = createServices(dependencies, {
+      identity: { registration: 'first', requiresSetupToken: false },
       processRuntime,
       hostForProcess: async () => host.id,
+      runtimeOf: () => null,
+      models: { baseUrl: null, apiKey: null, defaultModel: null },
+      allowedAddresses: [],
     });
-    const stacks = createStacks({ ...dependencies, access, environments });
-    const catalog = createModelCatalog({ baseUrl: null, apiKey: null, defaultModel: null });
-    const agents = createAgents({ ...dependencies, access, catalog });
-    const events = createEvents({ ...dependencies, access });
-    const notifications = createNotifications({ ...dependencies, access, http: new GuardedHttp() });
-    const services: TenantServices = { identity, organizations, environments, stacks, agents, events, notifications };
     return { dependencies, services };
   };
-  const { dependencies, services } = await createServices();
+  const { dependencies, services } = await serve();
   const { organizations } = services;
-  const all: [TenantServices, ...TenantServices[]] = [services];
-  while (all.length < SERVERS) all.push((await createServices()).services);
+  const all: [Services, ...Services[]] = [services];
+  while (all.length < SERVERS) all.push((await serve()).services);
 
   const addUser = async (name = `user-${randomBytes(6).toString('hex')}`, isSuperadmin = false): Promise<Caller> => {
     const userId = newId();

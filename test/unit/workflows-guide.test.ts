@@ -4,9 +4,11 @@ import { describe, expect, it } from 'vitest';
 import * as interruptions from '../../src/modules/executions/advance.ts';
 import * as attempts from '../../src/modules/executions/procedure.ts';
 import * as executions from '../../src/modules/executions/requests.ts';
+import * as times from '../../src/modules/executions/time-budget.ts';
 import { checkDefinition } from '../../src/modules/workflows/check.ts';
 import * as children from '../../src/modules/workflows/children.ts';
 import * as definition from '../../src/modules/workflows/definition.ts';
+import * as chain from '../../src/modules/workflows/event-chain.ts';
 import * as events from '../../src/modules/workflows/event-worker.ts';
 import * as expression from '../../src/modules/workflows/expression.ts';
 import * as inputs from '../../src/modules/workflows/inputs.ts';
@@ -22,11 +24,13 @@ const CONSTANTS: Record<string, unknown> = {
     ...interruptions,
     ...executions,
     ...children,
+    ...chain,
     ...events,
     ...expression,
     ...inputs,
     ...procedure,
     ...service,
+    ...times,
     ...webhooks,
   },
   ...definition,

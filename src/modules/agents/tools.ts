@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ToolDeclaration } from '../../models/model.ts';
 import { LOG_LEVELS } from '../../realtime/log-line.ts';
-import { ExpectedError, ValidationError } from '../../shared/errors.ts';
+import { ExpectedError, reasonOf } from '../../shared/errors.ts';
 import { decodeIdOf, encodeGlobalId } from '../../shared/global-id.ts';
 import { type GuardedHttp, HttpRequestError } from '../../shared/guarded-http.ts';
 import { parsePage } from '../../shared/pagination.ts';
@@ -159,11 +159,8 @@ export function createToolBox(deps: ToolDependencies): ToolBox {
         return await used.run(input, context);
       } catch (error) {
         if (signal.aborted) throw error;
-        if (error instanceof ValidationError)
-          throw new StepFailure(
-            [error.message, ...error.fields.map(({ path, message }) => `${path.join('.')}: ${message}`)].join('; '),
-          );
-        if (error instanceof ExpectedError || error instanceof HttpRequestError) throw new StepFailure(error.message);
+        if (error instanceof ExpectedError) throw new StepFailure(reasonOf(error));
+        if (error instanceof HttpRequestError) throw new StepFailure(error.message);
         throw error;
       }
     },

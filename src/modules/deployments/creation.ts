@@ -85,13 +85,12 @@ export async function queueDeployment(
   return made.id;
 }
 
-/** One of them: what acts in a person's name is named itself. */
+/** One of them: what acts in a person's name is named itself, with the execution in which it does. */
 function createdBy(caller: Caller | null) {
-  if (!caller) return {};
-  const { type, id } = actorOf(caller);
-  return { user: { createdById: id }, agent: { agentId: id }, workflow: { workflowId: id } }[type as Creator];
+  if (!caller?.by) return { createdById: caller?.userId };
+  const { type, id, executionId } = caller.by;
+  return { ...(type === 'agent' ? { agentId: id } : { workflowId: id }), executionId };
 }
-type Creator = 'user' | NonNullable<Caller['by']>['type'];
 
 /** Without a user there is nothing to be remembered by. */
 async function onceFor(

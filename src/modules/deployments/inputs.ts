@@ -8,12 +8,15 @@ export const DEFAULT_HEALTH_TIMEOUT_SECONDS = 120;
 export const DEFAULT_WATCH_SECONDS = 60;
 export const MAX_WATCH_SECONDS = 3_600;
 
+/** What the database, and an Int of the API, can hold. */
+const MAX_INT = 2 ** 31 - 1;
+
 const watch = `must be between 0 and ${MAX_WATCH_SECONDS} seconds`;
 const healthTimeout = `must be between ${MIN_HEALTH_TIMEOUT_SECONDS} and ${MAX_HEALTH_TIMEOUT_SECONDS} seconds`;
 
 /** Which strategies a runtime supports is looked at later, see `requireStrategy`. */
 export const deploymentCreateInput = z.object({
-  stackVersion: z.int().min(1, 'versions are numbered from 1').nullish(),
+  stackVersion: z.int().min(1, 'versions are numbered from 1').max(MAX_INT, 'there is no such version').nullish(),
   strategy: z.enum(['RECREATE', 'ROLLING', 'BLUE_GREEN']).nullish(),
   autoRollback: z.boolean().nullish(),
   healthTimeoutSeconds: z

@@ -176,7 +176,8 @@ function nextOfPlan({ steps: plan, endsEarly }: Plan, { now }: ExecutionRow, ste
     const before = after.filter((other) => other < index).map((other) => byKey.get(`s${other}`));
     if (step?.state === 'WAITING') return step.isDue ? [{ key, kind, state: 'RUNNING' }] : [];
     if (step || !before.every((each) => each && isOver(each.state))) return [];
-    if (before.some((each) => each!.state !== 'SUCCEEDED')) return [{ key, kind, state: 'SKIPPED' }];
+    if (before.some((each) => each!.state !== 'SUCCEEDED'))
+      return [{ key, kind, state: 'SKIPPED', reason: 'it failed' }];
     return [waits ? { key, kind, state: 'WAITING', wakeAt: new Date(now + 60_000) } : { key, kind, state: 'RUNNING' }];
   });
   return { orders };

@@ -3,6 +3,7 @@ import type { Lease } from '../../engine/host-lease.ts';
 import type { TokenUsage } from '../../models/model.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
 import { recorded, untilStored } from '../lease-transaction.ts';
+import type { FairShare } from './fair-share.ts';
 import { executionTopic, isLetGo, type Loaded, loadExecution, type Move, storeAdvance, tellMove } from './ledger.ts';
 import {
   type Conclusion,
@@ -14,6 +15,7 @@ import {
   type StepRow,
 } from './procedure.ts';
 import { isOver } from './state.ts';
+import { MAX_EVALUATION_MS, TimeBudget } from './time-budget.ts';
 
 /** What goes on so soon is kept in hand; whatever waits longer is let go of. */
 const KEEP_IN_HAND_MS = 5 * SECOND_MS;
@@ -37,6 +39,8 @@ export type Advanced = {
   begun: StepRow[];
   /** When to look again, milliseconds from now; null: once something has happened. */
   lookInMs: number | null;
+  /** There is more to decide, once others had their turn. */
+  isMore: boolean;
   /** Nothing is left to do for whoever has it in hand. */
   isLetGo: boolean;
 };
@@ -45,6 +49,7 @@ export type AdvanceDependencies = {
   pool: Pool;
   lease: Lease;
   procedureOf(execution: ExecutionRow): Procedure;
+  share: FairShare;
   /** Wakes followers, soon. */
   announce(topic: string): void;
 };
@@ -64,17 +69,26 @@ export async function advance(
   deps: AdvanceDependencies,
   { executionId, known, ended, inHand }: Step,
 ): Promise<Advanced> {
-  const { pool, lease, procedureOf } = deps;
+  const { pool, lease, procedureOf, share } = deps;
   for (let loaded = known; ; loaded = null) {
     loaded ??= await untilStored(lease.signal, () => loadExecution(pool, lease, executionId));
     const { execution } = loaded;
+    const { organizationId } = execution;
     const board = new Board(loaded, procedureOf(execution));
     for (const each of ended) board.end(each);
-    const { move, begun, lookInMs } = board.settle(inHand);
+    const budget = new TimeBudget({ limitMs: share.waitMs(organizationId) > 0 ? 0 : MAX_EVALUATION_MS });
+    const { move, begun, isMore, ...settled } = board.settle(inHand, budget);
+    share.used(organizationId, budget.usedMs);
+    const lookInMs = isMore
+      ? Math.min(share.waitMs(organizationId), settled.lookInMs ?? Number.POSITIVE_INFINITY)
+      : settled.lookInMs;
+    // Where it is not its organization's turn, often nothing has changed.
+    if (isMore && move.to === execution.status && board.changed.length === 0)
+      return { loaded, begun, lookInMs, isMore, isLetGo: false };
     const complete = { ...move, usage: board.usage };
     if (!(await untilStored(lease.signal, () => store(deps, execution, board.changed, complete)))) continue;
     const changed = { ...execution, status: move.to, revision: execution.revision + 1 };
-    return { loaded: { execution: changed, steps: board.steps }, begun, lookInMs, isLetGo: isLetGo(move.to) };
+    return { loaded: { execution: changed, steps: board.steps }, begun, lookInMs, isMore, isLetGo: isLetGo(move.to) };
   }
 }
 
@@ -97,7 +111,7 @@ async function store(
   });
 }
 
-type Settled = { move: Move; begun: StepRow[]; lookInMs: number | null };
+type Settled = { move: Move; begun: StepRow[]; lookInMs: number | null; isMore: boolean };
 
 /** The steps of an execution while it is decided what becomes of them. */
 export class Board {
@@ -135,7 +149,8 @@ export class Board {
     else this.#fail(step, ended.failure);
   }
 
-  settle(inHand: ReadonlySet<string>): Settled {
+  /** `budget`: the time for what has to be evaluated; what it does not do for is decided another time. */
+  settle(inHand: ReadonlySet<string>, budget: TimeBudget = new TimeBudget()): Settled {
     const { status, isLate } = this.#execution;
     if (status === 'CANCELLING' || isLate) return this.#stop(inHand);
     for (const step of this.steps)
@@ -144,14 +159,15 @@ export class Board {
           step,
           new StepFailure(`its work was broken off ${MAX_INTERRUPTIONS} times: what it does may end the server`),
         );
+    const { conclusion, isMore } = this.#decide(budget);
+    if (conclusion) return { move: this.#conclude(conclusion), begun: [], lookInMs: null, isMore: false };
+    // Whatever is due again, and its procedure does not just wait for, is carried out.
     const begun = this.steps.filter(
       ({ key, state, isDue }) => (state === 'RUNNING' && !inHand.has(key)) || (state === 'RETRYING' && isDue),
     );
-    const conclusion = this.#decide(begun);
-    if (conclusion) return { move: this.#conclude(conclusion), begun: [], lookInMs: null };
     for (const step of begun)
       this.#set(step, { state: 'RUNNING', attempt: step.attempt + 1, wakeAt: null, isDue: false });
-    return { ...this.#wait(), begun: begun.map(({ key }) => this.#steps.get(key)!) };
+    return { ...this.#wait(isMore), isMore, begun: begun.map(({ key }) => this.#steps.get(key)!) };
   }
 
   /** Whatever is still open goes no further. */
@@ -162,14 +178,11 @@ export class Board {
   }
 
   /** What ends a step at once may bring about the next. */
-  #decide(begun: StepRow[]): Conclusion | undefined {
+  #decide(budget: TimeBudget): { conclusion?: Conclusion; isMore: boolean } {
     for (;;) {
-      const { orders, conclusion } = this.#procedure.next(this.#execution, this.steps);
-      if (orders.length === 0) return conclusion;
-      for (const order of orders) {
-        const step = this.#order(order);
-        if (order.state === 'RUNNING') begun.push(step);
-      }
+      const { orders, conclusion, isMore = false } = this.#procedure.next(this.#execution, this.steps, budget);
+      if (orders.length === 0) return { conclusion, isMore };
+      for (const order of orders) this.#order(order);
     }
   }
 
@@ -180,24 +193,23 @@ export class Board {
         this.#set(step, { state: 'CANCELLED' });
     const isCancelled = this.#execution.status === 'CANCELLING';
     const isDone = this.steps.every(({ state }) => isOver(state));
-    const move: Move = !isDone
-      ? { to: this.#execution.status }
-      : isCancelled
-        ? { to: 'CANCELLED' }
-        : { to: 'FAILED', reason: 'it did not end within its time' };
-    return { move, begun: [], lookInMs: null };
+    const move: Move =
+      isDone && !isCancelled
+        ? { to: 'FAILED', reason: 'it did not end within its time' }
+        : { to: isDone ? 'CANCELLED' : this.#execution.status, reason: this.#execution.statusReason };
+    return { move, begun: [], lookInMs: null, isMore: false };
   }
 
-  #wait(): { move: Move; lookInMs: number | null } {
+  #wait(isMore: boolean): { move: Move; lookInMs: number | null } {
     const open = this.steps.filter(({ state }) => !isOver(state));
-    if (open.length === 0) throw new Error(`execution ${this.#execution.id} has nothing to do, and no end`);
+    if (open.length === 0 && !isMore) throw new Error(`execution ${this.#execution.id} has nothing to do, and no end`);
     const times = open.flatMap(({ wakeAt }) => wakeAt ?? []);
     const wakeAt = times.length > 0 ? Math.min(...times) : null;
     const lookInMs = wakeAt === null ? null : Math.max(0, wakeAt - this.#execution.now);
     const isRunning = open.some(({ state }) => state === 'RUNNING');
     const isSoon = lookInMs !== null && lookInMs <= KEEP_IN_HAND_MS;
     return {
-      move: isRunning || isSoon ? { to: 'RUNNING' } : { to: 'WAITING', reason: reasonOf(open), wakeAt },
+      move: isMore || isRunning || isSoon ? { to: 'RUNNING' } : { to: 'WAITING', reason: reasonOf(open), wakeAt },
       lookInMs,
     };
   }
@@ -215,10 +227,12 @@ export class Board {
     const step = known ? { ...known, ...(order.input !== undefined && { input }) } : fresh;
     if (order.state === 'WAITING')
       return this.#set(step, {
-        ...{ state, approval: order.approval ?? null, waitsFor: order.waitsFor ?? null },
-        wakeAt: order.wakeAt?.getTime() ?? null,
+        ...{ state, approval: order.approval ?? null, waitsFor: order.waitsFor ?? null, error: null },
+        ...{ wakeAt: order.wakeAt?.getTime() ?? null, isDue: false },
+        attempt: step.state === 'RETRYING' ? step.failures + 1 : step.attempt,
       });
-    if (order.state === 'SUCCEEDED') return this.#set(step, { state, output: order.output });
+    if (order.state === 'SUCCEEDED') return this.#set(step, { state, output: order.output, error: null });
+    if (order.state === 'SKIPPED') return this.#set(step, { state, error: order.reason });
     if (order.state === 'FAILED') {
       const { error, isTransient, output } = order;
       return this.#fail(step, new StepFailure(error, { isTransient, output }));
@@ -250,7 +264,13 @@ function interruptionsOf({ attempt, failures }: StepRow): number {
 }
 
 function reasonOf(open: readonly StepRow[]): string | null {
-  const asked = open.filter(({ approval }) => approval !== null).map(({ key }) => key);
+  const keysOf = (isSo: (step: StepRow) => boolean) => open.filter(isSo).map(({ key }) => key);
+  const asked = keysOf(({ state, approval }) => state === 'WAITING' && approval !== null);
   if (asked.length > 0) return `it waits for an approval: ${asked.join(', ')}`;
-  return open.some(({ state }) => state === 'RETRYING') ? 'it is tried again later' : null;
+  const events = open.filter(({ state, waitsFor }) => state === 'WAITING' && waitsFor !== null);
+  if (events.length > 0)
+    return `it waits for an event: ${[...new Set(events.map(({ waitsFor }) => waitsFor))].join(', ')}`;
+  if (open.some(({ state }) => state === 'RETRYING')) return 'it is tried again later';
+  const waiting = keysOf(({ state }) => state === 'WAITING');
+  return waiting.length > 0 ? `it waits: ${waiting.join(', ')}` : null;
 }

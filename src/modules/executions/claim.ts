@@ -14,9 +14,15 @@ type Claimed = {
 
 /**
  * Takes up to so many executions that somebody has to work on: those that nobody has, that an earlier epoch of this host had, or a host
- * whose lease is over, and those that wait and whose time has come. Returns their ids, the oldest first.
+ * whose lease is over, and those that wait and whose time has come. Of the organizations in `without`
+ * only those that are to be cancelled. Returns their ids, the oldest first.
  */
-export async function claimExecutions(pool: Pool, lease: Lease, limit: number): Promise<string[]> {
+export async function claimExecutions(
+  pool: Pool,
+  lease: Lease,
+  limit: number,
+  without: readonly string[] = [],
+): Promise<string[]> {
   if (limit <= 0) return [];
   return fenced(pool, lease, async (client, record) => {
     // Its revision tells whether another host has claimed one since this statement began.
@@ -25,7 +31,7 @@ export async function claimExecutions(pool: Pool, lease: Lease, limit: number): 
       text: `
         with due as (
           (select e.id, e.revision from executions e left join hosts h on h.id = e.host_id
-           where e.status in ('QUEUED', 'RUNNING', 'CANCELLING')
+           where e.status in ('QUEUED', 'RUNNING', 'CANCELLING') and (e.status = 'CANCELLING' or e.organization_id <> all ($4::uuid[]))
              and (e.host_id is null or (e.host_id = $1 and e.host_epoch < $2) or h.id is null
                   or (e.host_id <> $1 and (h.epoch > e.host_epoch or h.lease_expires_at is null or h.lease_expires_at < now())))
              and (e.status <> 'QUEUED' or e.concurrency_key is null or not exists (
@@ -34,7 +40,7 @@ export async function claimExecutions(pool: Pool, lease: Lease, limit: number): 
                  and (o.created_at, o.id) < (e.created_at, e.id)))
            order by e.created_at, e.id limit $3)
           union all
-          (select e.id, e.revision from executions e where e.status = 'WAITING' and e.wake_at <= now() order by e.wake_at limit $3)
+          (select e.id, e.revision from executions e where e.status = 'WAITING' and e.wake_at <= now() and e.organization_id <> all ($4::uuid[]) order by e.wake_at limit $3)
         ), held as (
           select e.id, e.status from executions e join due on due.id = e.id
           where e.revision = due.revision and e.finished_at is null limit $3 for no key update of e skip locked
@@ -46,7 +52,7 @@ export async function claimExecutions(pool: Pool, lease: Lease, limit: number): 
         from held where e.id = held.id
         returning e.id, e.organization_id as "organizationId", e.kind::text as kind, held.status::text as "previousStatus",
                   e.status::text as status, e.created_at`,
-      values: [lease.hostId, lease.epoch, limit],
+      values: [lease.hostId, lease.epoch, limit, without],
     });
     for (const { previousStatus, status, ...execution } of rows) {
       record.wake(executionTopic(execution.id));

@@ -5,7 +5,7 @@ import type { Actor, NewEvent } from '../../realtime/event-log.ts';
 import { type ExecutionMove, executionEvent } from '../../realtime/event-types.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Recorder } from '../lease-transaction.ts';
-import type { ExecutionRow, StepRow } from './procedure.ts';
+import { type ExecutionRow, MAX_NESTING, type StepRow } from './procedure.ts';
 import { isFinal, isOver } from './state.ts';
 
 /** Wakes whoever carries out executions: there is one to take up, or one in hand to look at. */
@@ -18,7 +18,10 @@ export type ChildEnd = { status: ExecutionStatus; reason: string | null; output:
 
 /** The key under which a step begins an execution; each failure that is tried again begins another. */
 export const childKey = ({ key, failures }: StepRow): string => (failures === 0 ? key : `${key}~${failures + 1}`);
-const stepOfChild = (key: string): string => key.replace(/~\d+$/, '');
+/** The same in SQL, of a row of `execution_steps`. */
+export const childKeySql = (step: string): string =>
+  `${step}.key || case when ${step}.failures = 0 then '' else '~' || (${step}.failures + 1) end`;
+export const stepOfChild = (key: string): string => key.replace(/~\d+$/, '');
 
 /** The execution is not this process's to work on any more: somebody else has it, or it was deleted. */
 export class ExecutionLostError extends Error {
@@ -28,7 +31,7 @@ export class ExecutionLostError extends Error {
 export type Loaded = { execution: ExecutionRow; steps: StepRow[] };
 
 const COLUMNS = `
-  e.id, e.revision, e.organization_id as "organizationId", e.kind::text as kind, e.status::text as status, e.definition, e.input,
+  e.id, e.revision, e.organization_id as "organizationId", e.kind::text as kind, e.status::text as status, e.status_reason as "statusReason", e.definition, e.input,
   e.agent_id as "agentId", e.workflow_id as "workflowId", e.continues_id as "continuesId", e.trigger::text as trigger, e.created_by_id as "createdById", e.parent_id as "parentId", e.parent_step as "parentStep",
   extract(epoch from e.created_at)::float8 * 1000 as "createdAt",
   e.input_tokens as "inputTokens", e.output_tokens as "outputTokens", e.waiting_since is null and e.deadline_at < now() as "isLate",
@@ -200,8 +203,10 @@ async function tellParent(
     [parentId],
   );
   await client.query(
-    `update execution_steps set output = $3 where execution_id = $1 and key = $2 and state in ('RUNNING', 'WAITING')`,
-    [parentId, stepOfChild(parentStep), storableJson(end)],
+    // One of a former attempt, that ran out of time, says nothing of this one: see childKey.
+    `update execution_steps s set output = $3 where execution_id = $1 and key = $2 and state in ('RUNNING', 'WAITING')
+       and $4 = ${childKeySql('s')}`,
+    [parentId, stepOfChild(parentStep), storableJson(end), parentStep],
   );
 }
 
@@ -222,6 +227,12 @@ export function movedEvent(
     subject: { type: 'Execution', id },
     data: { status, previousStatus, kind, reason },
   };
+}
+
+/** Whether lists and objects stand in each other deeper than all that works with them can follow. */
+export function isNestedTooDeep(value: unknown, levels = MAX_NESTING): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isNestedTooDeep(inner, levels - 1));
 }
 
 /** JSON as PostgreSQL stores it: what it refuses, NUL and halves of surrogate pairs, stands as U+FFFD. */

@@ -6,6 +6,7 @@ import { readableBy, requireCaller } from '../organizations/access.ts';
 import { membershipsSql } from '../organizations/members.ts';
 import { findRelatedPages } from '../related-pages.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
+import { stepOfChild } from './ledger.ts';
 
 const NEWEST_FIRST = orderBy('-created', { field: 'createdAt', direction: 'desc', type: 'date' });
 const BY_POSITION = orderBy('position', { field: 'position', direction: 'asc', type: 'number' });
@@ -24,7 +25,10 @@ export type ExecutionFilter = {
   agentId?: string | null;
   workflowId?: string | null;
   createdById?: string | null;
+  parentId?: string | null;
 };
+/** A step of an execution that the caller was shown. */
+export type StepKey = { executionId: string; key: string };
 export type ExecutionListRequest = { filter?: ExecutionFilter; page: Page; query?: object };
 export type StepListRequest = { state?: ExecutionStepState[] | null; page: Page; query?: object };
 
@@ -41,6 +45,8 @@ export type ExecutionLists = {
   ): Promise<Map<string, Connection<Execution>>>;
   /** The same page of the steps of executions that the caller was shown, by execution id. */
   stepPages(executionIds: string[], request: StepListRequest): Promise<Map<string, Connection<ExecutionStep>>>;
+  /** The newest execution that each step began, by "<execution> <key>". */
+  begunBy(steps: StepKey[]): Promise<Map<string, Execution>>;
 };
 
 export function createExecutionLists({ prisma, pool }: Pick<ServiceDependencies, 'prisma' | 'pool'>): ExecutionLists {
@@ -68,6 +74,8 @@ export function createExecutionLists({ prisma, pool }: Pick<ServiceDependencies,
       );
     },
 
+    begunBy: (steps) => begunBy({ prisma }, steps),
+
     async stepPages(executionIds, { state, page, query = {} }) {
       return findRelatedPages(
         { prisma, pool },
@@ -85,6 +93,19 @@ export function createExecutionLists({ prisma, pool }: Pick<ServiceDependencies,
   };
 }
 
+/** Each attempt of a step begins one under a key of its own: see `childKey`. */
+async function begunBy(
+  { prisma }: Pick<ServiceDependencies, 'prisma'>,
+  steps: StepKey[],
+): Promise<Map<string, Execution>> {
+  const executionIds = [...new Set(steps.map(({ executionId }) => executionId))];
+  const children = await prisma.execution.findMany({
+    where: { parentId: { in: executionIds } },
+    orderBy: { createdAt: 'asc' },
+  });
+  return new Map(children.map((child) => [`${child.parentId} ${stepOfChild(child.parentStep!)}`, child]));
+}
+
 function readable(table: Prisma.Sql, caller: Caller | null, ids: string[]): Prisma.Sql {
   return Prisma.sql`
     select p.id from ${table} p
@@ -92,13 +113,14 @@ function readable(table: Prisma.Sql, caller: Caller | null, ids: string[]): Pris
     where p.id = any(${ids}::uuid[])`;
 }
 
-function matches({ kind, status, agentId, workflowId, createdById }: ExecutionFilter): Prisma.Sql {
+function matches({ kind, status, agentId, workflowId, createdById, parentId }: ExecutionFilter): Prisma.Sql {
   const conditions = [
     kind ? Prisma.sql`x.kind::text = ${kind}` : null,
     status ? Prisma.sql`x.status::text = any(${status})` : null,
     agentId === undefined ? null : Prisma.sql`x.agent_id = ${agentId}::uuid`,
     workflowId === undefined ? null : Prisma.sql`x.workflow_id = ${workflowId}::uuid`,
     createdById === undefined ? null : Prisma.sql`x.created_by_id = ${createdById}::uuid`,
+    parentId === undefined ? null : Prisma.sql`x.parent_id = ${parentId}::uuid`,
   ].filter((condition) => condition !== null);
   return conditions.length === 0 ? Prisma.sql`true` : Prisma.join(conditions, ' and ');
 }

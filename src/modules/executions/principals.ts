@@ -18,9 +18,9 @@ export function principalsOf(execution: ExecutionRow, makerId: string | null): P
 }
 
 /** Whom what it does names; undefined: it was deleted, and the person has to stand for it. */
-function actingOf({ agentId, workflowId }: ExecutionRow): Caller['by'] {
-  if (agentId !== null) return { type: 'agent', id: agentId };
-  return workflowId === null ? undefined : { type: 'workflow', id: workflowId };
+function actingOf({ id: executionId, agentId, workflowId }: ExecutionRow): Caller['by'] {
+  if (agentId !== null) return { type: 'agent', id: agentId, executionId };
+  return workflowId === null ? undefined : { type: 'workflow', id: workflowId, executionId };
 }
 
 /** Nothing that runs by itself acts as a superadmin. */

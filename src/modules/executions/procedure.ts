@@ -7,6 +7,7 @@ import type {
 } from '../../db/generated/prisma/enums.ts';
 import type { TokenUsage } from '../../models/model.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
+import type { TimeBudget } from './time-budget.ts';
 
 /** An execution as whoever works on it reads it. */
 export type ExecutionRow = {
@@ -15,6 +16,7 @@ export type ExecutionRow = {
   organizationId: string;
   kind: ExecutionKind;
   status: ExecutionStatus;
+  statusReason: string | null;
   /** What it carries out, as it was when it began. */
   definition: unknown;
   input: unknown;
@@ -71,7 +73,9 @@ export type StepOrder = {
   dependsOn?: string[];
   input?: unknown;
 } & (
-  | { state: 'PENDING' | 'SKIPPED' }
+  | { state: 'PENDING' }
+  /** `reason`: why, in words. */
+  | { state: 'SKIPPED'; reason: string }
   /** It is carried out. */
   | { state: 'RUNNING' }
   /** For people, or for a time to come. */
@@ -83,8 +87,11 @@ export type StepOrder = {
 
 export type Conclusion = { status: 'COMPLETED'; output: unknown } | { status: 'FAILED'; reason: string };
 
-/** What comes next; neither orders nor a conclusion: what is under way, or waited for, decides. */
-export type Next = { orders: StepOrder[]; conclusion?: Conclusion };
+/**
+ * What comes next; neither orders nor a conclusion: what is under way, or waited for, decides. `isMore`: there is more to decide, for which
+ * the time did not do.
+ */
+export type Next = { orders: StepOrder[]; conclusion?: Conclusion; isMore?: boolean };
 
 export type StepWork = {
   execution: ExecutionRow;
@@ -129,6 +136,8 @@ export class StepFailure extends Error {
   }
 }
 
+/** Lists and objects within each other in what came of a step. */
+export const MAX_NESTING = 500;
 export const MAX_ATTEMPTS = 10;
 export const MAX_RETRY_DELAY_SECONDS = 60 * 60;
 
@@ -160,8 +169,8 @@ export type StoredStep = Pick<StepRow, 'key' | 'position' | 'state'>;
 export type Procedure = {
   /** How long one may take, the time in which it waits aside. */
   timeoutSecondsOf(definition: unknown): number;
-  /** What comes next, from what is stored alone: it is asked within a transaction. */
-  next(execution: ExecutionRow, steps: readonly StepRow[]): Next;
+  /** What comes next, from what is stored alone, as far as the time does for what has to be evaluated. */
+  next(execution: ExecutionRow, steps: readonly StepRow[], budget: TimeBudget): Next;
   retryOf(execution: ExecutionRow, step: StepRow): RetryPolicy;
   /** The keys of the steps that an execution does anew which repeats another one from a step on; null: from where that failed. */
   repeatedFrom(definition: unknown, steps: readonly StoredStep[], from: string | null): ReadonlySet<string>;

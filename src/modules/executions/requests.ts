@@ -95,7 +95,7 @@ export function createRequests(deps: RequestDependencies): Requests {
           throw new ConflictError(
             `it is ${execution.status.toLowerCase()} already: only what is not over can be cancelled`,
           );
-        await requestCancel(client, record, { execution, steps }, actor);
+        await requestCancel(client, record, { execution, steps }, { actor });
       });
       return readAs(caller, found.executionId);
     },

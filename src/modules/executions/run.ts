@@ -3,9 +3,9 @@ import { LeaseLostError } from '../../engine/host-lease.ts';
 import { delay, HOUR_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { type AdvanceDependencies, type Advanced, advance, type Ended } from './advance.ts';
-import { ExecutionLostError, type Loaded, storableJson } from './ledger.ts';
+import { ExecutionLostError, isNestedTooDeep, type Loaded, storableJson } from './ledger.ts';
 import { OutputWriter } from './output-writer.ts';
-import { type ExecutionRow, StepFailure, type StepRow, type StepWork } from './procedure.ts';
+import { type ExecutionRow, MAX_NESTING, StepFailure, type StepRow, type StepWork } from './procedure.ts';
 
 /** Timers take no more than some weeks. */
 const MAX_LOOK_MS = HOUR_MS;
@@ -25,6 +25,7 @@ export class ExecutionRun {
   #known: { loaded: Loaded; at: number } | null = null;
   #isOutdated = false;
   #ended: Ended[] = [];
+  #heldBackFor: string | null = null;
   #happened = Promise.withResolvers<void>();
 
   /** `over` aborts when the process has to let go of it: nothing more is recorded, and whoever takes it next goes on. */
@@ -51,6 +52,7 @@ export class ExecutionRun {
         if (!this.#isOutdated) this.#known = { loaded: advanced.loaded, at };
         this.#begin(advanced);
         if (advanced.isLetGo) return;
+        this.#heldBackFor = advanced.isMore ? advanced.loaded.execution.organizationId : null;
         await this.#somethingHappens(advanced.lookInMs);
       }
     } catch (error) {
@@ -59,6 +61,11 @@ export class ExecutionRun {
     } finally {
       for (const controller of this.#inHand.values()) controller.abort();
     }
+  }
+
+  /** The organization whose turn it is not, where the run waits for nothing else; see FairShare. */
+  get heldBackFor(): string | null {
+    return this.#heldBackFor;
   }
 
   /** Looks again at what is stored: something was decided elsewhere. */
@@ -117,7 +124,8 @@ export class ExecutionRun {
   }
 
   #failureOf(error: unknown, { key }: StepRow): StepFailure {
-    if (error instanceof StepFailure) return error;
+    if (error instanceof StepFailure)
+      return isNestedTooDeep(error.output) ? new StepFailure(error.message, { ...error, output: null }) : error;
     if (isOutage(error)) return new StepFailure('the database could not be reached', { isTransient: true });
     this.#deps.log.error({ err: error, executionId: this.#id, step: key }, 'a step of an execution failed');
     return new StepFailure(INTERNAL_FAULT);
@@ -131,8 +139,10 @@ function atPresent({ execution, steps }: Loaded, passedMs: number): Loaded {
   return { execution: { ...execution, now }, steps: steps.map((step) => ({ ...step, isDue: isDue(step) })) };
 }
 
-/** As it will be read again. */
+/** As it will be read again. @throws {StepFailure} */
 function asStored(output: unknown): unknown {
+  if (isNestedTooDeep(output))
+    throw new StepFailure(`what came of it cannot be stored: it is nested more than ${MAX_NESTING} deep`);
   return JSON.parse(storableJson(output ?? null));
 }
 

@@ -7,9 +7,9 @@ import { connectionFor, pageArgs, pageComplexity, pageQuery } from '../../graphq
 import { viewerIndependent } from '../../graphql/viewer-independence.ts';
 import { decodeIdOf, encodeGlobalId, optionalId } from '../../shared/global-id.ts';
 import { parsePage } from '../../shared/pagination.ts';
-import { ActorRef, loadActor, UserRef } from '../identity/schema.ts';
+import { ActorRef, loadActor } from '../identity/schema.ts';
 import { BY_PEOPLE } from './principals.ts';
-import type { Approval } from './procedure.ts';
+import { ExecutionStepRef, ExecutionStepStateRef } from './steps-schema.ts';
 
 export const ExecutionKindRef = builder.enumType('ExecutionKind', {
   description: 'What is carried out.',
@@ -42,104 +42,12 @@ export const ExecutionStatusRef = builder.enumType('ExecutionStatus', {
     CANCELLED: { description: 'It was taken back.' },
   },
 });
-export const ExecutionStepStateRef = builder.enumType('ExecutionStepState', {
-  description: 'Where a step stands; the last four are final.',
-  values: {
-    PENDING: { description: 'Others come first.' },
-    RUNNING: { description: 'It is being done.' },
-    WAITING: { description: 'For an approval, a timer or an event.' },
-    RETRYING: { description: 'An attempt failed, and the next one comes after a pause.' },
-    SUCCEEDED: { description: 'It is done.' },
-    FAILED: { description: 'It could not be done; error says why.' },
-    SKIPPED: { description: 'It was not to be done.' },
-    CANCELLED: { description: 'The execution was taken back, or its time was over.' },
-  },
-});
-
 type Usage = { inputTokens: number; outputTokens: number };
 const ExecutionUsageRef = builder.objectRef<Usage>('ExecutionUsage').implement({
   description: 'What models were given and wrote, in tokens as their provider counts them.',
   fields: (t) => ({
     inputTokens: t.exposeInt('inputTokens', { ...viewerIndependent, description: 'What they read.' }),
     outputTokens: t.exposeInt('outputTokens', { ...viewerIndependent, description: 'What they wrote.' }),
-  }),
-});
-
-const ApprovalRef = builder.objectRef<Approval>('ExecutionApproval').implement({
-  description: 'What a step asks of people: see executionApprove.',
-  fields: (t) => ({
-    message: t.exposeString('message', { ...viewerIndependent, description: 'What is to be approved.' }),
-    role: t.exposeString('role', { ...viewerIndependent, description: 'The least role that may decide.' }),
-    approved: t.boolean({
-      ...viewerIndependent,
-      nullable: true,
-      description: 'What was decided; null: nothing yet.',
-      resolve: ({ decision }) => decision?.approved ?? null,
-    }),
-    comment: t.string({
-      ...viewerIndependent,
-      nullable: true,
-      description: 'What was said with it.',
-      resolve: ({ decision }) => decision?.comment ?? null,
-    }),
-    decidedBy: t.field({
-      type: UserRef,
-      nullable: true,
-      description: 'Who decided, also where they are no member any more; null: nobody yet, or they are gone.',
-      resolve: ({ decision }, _args, context, info) =>
-        decision ? loadActor(context, info, encodeGlobalId('User', decision.userId)) : null,
-    }),
-  }),
-});
-
-export const ExecutionStepRef = builder.prismaObject('ExecutionStep', {
-  description: 'A part of an execution that is done as one, and recorded.',
-  fields: (t) => ({
-    key: t.exposeString('key', { ...viewerIndependent, description: 'Its name, unique in the execution.' }),
-    kind: t.exposeString('kind', {
-      ...viewerIndependent,
-      description: 'Of an agent: "turn", a question to its model; "tool", a call of a tool.',
-    }),
-    state: t.expose('state', { ...viewerIndependent, type: ExecutionStepStateRef, description: 'Where it stands.' }),
-    attempt: t.exposeInt('attempt', { ...viewerIndependent, description: '1, 2, 3 …; 0: it was never begun.' }),
-    dependsOn: t.exposeStringList('dependsOn', { ...viewerIndependent, description: 'Keys of the steps before it.' }),
-    input: t.expose('input', {
-      ...viewerIndependent,
-      type: 'JSON',
-      nullable: true,
-      description: 'What it works with; of a tool: { tool, callId, arguments }.',
-    }),
-    output: t.expose('output', {
-      ...viewerIndependent,
-      type: 'JSON',
-      nullable: true,
-      description: 'What came of it; of a turn: { text, toolCalls, value }.',
-    }),
-    error: t.exposeString('error', {
-      ...viewerIndependent,
-      nullable: true,
-      description: 'Why its last attempt failed, in words.',
-    }),
-    approval: t.field({
-      ...viewerIndependent,
-      type: ApprovalRef,
-      nullable: true,
-      description: 'What it asks, or asked, of people.',
-      select: { approval: true },
-      resolve: ({ approval }) => approval as Approval | null,
-    }),
-    startedAt: t.expose('startedAt', {
-      ...viewerIndependent,
-      type: 'DateTime',
-      nullable: true,
-      description: 'When its last attempt began, or it began to wait.',
-    }),
-    finishedAt: t.expose('finishedAt', {
-      ...viewerIndependent,
-      type: 'DateTime',
-      nullable: true,
-      description: 'When it ended.',
-    }),
   }),
 });
 
@@ -170,6 +78,17 @@ export const ExecutionRef = builder.prismaNode('Execution', {
       nullable: true,
       description:
         'What came of it; of an agent: its last text, or a value where its configuration has an outputSchema.',
+    }),
+    definition: t.field({
+      ...viewerIndependent,
+      type: 'JSON',
+      description:
+        'What it carries out, as that was when it began: of an agent { name, model, systemPrompt, configuration }, of a workflow its name and that version.',
+      select: { definition: true },
+      resolve: ({ definition }) => {
+        const { makerId: _, ...told } = definition as Record<string, unknown>;
+        return told;
+      },
     }),
     steps: t.field({
       ...viewerIndependent,
@@ -270,12 +189,13 @@ builder.queryFields((t) => ({
       agentId: t.arg.id({ description: 'Only those of this agent.' }),
       workflowId: t.arg.id({ description: 'Only those of this workflow.' }),
       createdById: t.arg.id({ description: 'Only those that this user began.' }),
+      parentId: t.arg.id({ description: 'Only those that steps of this execution began.' }),
       ...pageArgs(),
     },
     complexity: pageComplexity,
     resolve: async (
       _root,
-      { organizationId, kind, status, agentId, workflowId, createdById, ...args },
+      { organizationId, kind, status, agentId, workflowId, createdById, parentId, ...args },
       context,
       info,
     ) => {
@@ -285,6 +205,7 @@ builder.queryFields((t) => ({
         agentId: optionalId('Agent', agentId),
         workflowId: optionalId('Workflow', workflowId),
         createdById: optionalId('User', createdById),
+        parentId: optionalId('Execution', parentId),
       };
       const request = { filter, page: parsePage(args), query: pageQuery(context, info) };
       if (id === null) return null;

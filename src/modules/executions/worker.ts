@@ -8,6 +8,7 @@ import { fenced } from '../lease-transaction.ts';
 import { Announcer } from './announcer.ts';
 import { cancelNeedless } from './cancellation.ts';
 import { claimExecutions, executionsToLookAt } from './claim.ts';
+import { FairShare } from './fair-share.ts';
 import { cancelled, EXECUTIONS_TOPIC, readExecution, storeMove, storeSteps } from './ledger.ts';
 import type { ExecutionRow, Procedure } from './procedure.ts';
 import { ExecutionRun } from './run.ts';
@@ -17,6 +18,8 @@ import { isFinal } from './state.ts';
 export const LOOK_MS = SECOND_MS;
 /** What this process works on at once: most of it waits for others. */
 export const MAX_IN_HAND = 200;
+/** Of an organization whose turn it is not, so many more are taken in hand beside. */
+const MAX_HELD_BACK = 20;
 const RETRY_MS = 250;
 
 export type ExecutionWorkerDependencies = {
@@ -35,6 +38,7 @@ export class ExecutionWorker {
   /** Ends the pause between two looks. */
   #pause = new AbortController();
   readonly #announcer: Announcer;
+  readonly #share = new FairShare();
   #running: Promise<void> = Promise.resolve();
 
   constructor(deps: ExecutionWorkerDependencies, lease: Lease) {
@@ -64,7 +68,7 @@ export class ExecutionWorker {
         for (const id of await executionsToLookAt(pool, this.#lease, [...this.#runs.keys()]))
           this.#runs.get(id)?.run.look();
         await cancelNeedless(pool, this.#lease);
-        const claimed = await claimExecutions(pool, this.#lease, MAX_IN_HAND - this.#runs.size);
+        const claimed = await this.#claim();
         for (const id of claimed) this.#take(id, over);
       } catch (error) {
         if (over.aborted) return;
@@ -76,10 +80,18 @@ export class ExecutionWorker {
     }
   }
 
+  /** Those that are held back take nobody's place. */
+  #claim(): Promise<string[]> {
+    const heldBack = [...this.#runs.values()].flatMap(({ run }) => run.heldBackFor ?? []);
+    const counts = Map.groupBy(heldBack, (organizationId) => organizationId);
+    const full = [...counts].flatMap(([id, { length }]) => (length >= MAX_HELD_BACK ? [id] : []));
+    return claimExecutions(this.#deps.pool, this.#lease, MAX_IN_HAND - (this.#runs.size - heldBack.length), full);
+  }
+
   #take(id: string, over: AbortSignal): void {
     const former = this.#runs.get(id)?.working;
     const announce = (topic: string) => this.#announcer.announce(topic);
-    const run = new ExecutionRun({ ...this.#deps, lease: this.#lease, announce }, id, over);
+    const run = new ExecutionRun({ ...this.#deps, lease: this.#lease, share: this.#share, announce }, id, over);
     const working = Promise.resolve(former)
       .then(() => run.work())
       .catch((error: unknown) => this.#fail(id, error, over))

@@ -6,8 +6,8 @@ import { MAX_DEFINITION_BYTES, MAX_STEPS } from './definition.ts';
 /** Deploys to staging, lets an agent look, asks, deploys to production, and goes back where that fails. */
 const RELEASE = `
 inputs:
-  stackId: { type: string }
-  staging: { type: string }
+  stackId: { type: string, default: some-stack }
+  staging: { type: string, default: some-environment }
   production: { type: string, default: "" }
 triggers:
   - { kind: cron, schedule: "30 3 * * 1-5" }
@@ -65,7 +65,10 @@ describe('a definition of a workflow', () => {
   });
 
   it.each<[string, unknown, string[]]>([
-    ['nothing', null, ['']],
+    ['nothing', null, [': has to be given']],
+    ['an empty text', '', [': is empty']],
+    ['a text of remarks alone', '# later', [': is empty']],
+    ['two documents', 'steps: {}\n---\nsteps: {}', [': has a second document, from line 2 on: give one']],
     ['no steps', { steps: {} }, ['steps: must have a step']],
     ['YAML that is none', 'steps: [', ['']],
     ['a field that there is not', { ...steps({ a: wait() }), step: 1 }, ['step: there is no such field here']],
@@ -139,7 +142,66 @@ describe('a definition of a workflow', () => {
     [
       'a key that reads a step',
       { ...steps({ a: wait() }), concurrency: { key: '${{ steps.a.output }}' } },
-      ['concurrency.key: it reads the step a'],
+      [
+        'concurrency.key: it reads the step a: a key is made before any step begins, of inputs alone, in `steps.a.output`',
+      ],
+    ],
+    [
+      'a key of the run itself',
+      { ...steps({ a: wait() }), concurrency: { key: '${{ execution.id }}' } },
+      ['concurrency.key: Unknown variable: execution'],
+    ],
+    [
+      'an output schema that is none',
+      steps({ a: { kind: 'agent', agentId: 'x', input: 'x', outputSchema: { type: 'strnig' } } }),
+      ['steps.a.outputSchema: is no JSON Schema'],
+    ],
+    [
+      'triggers without what a run has to be given',
+      {
+        ...{ inputs: { who: { type: 'string' }, n: { type: 'integer', default: 1 } }, ...steps({ a: wait() }) },
+        triggers: [
+          { kind: 'cron', schedule: '0 3 * * *' },
+          { kind: 'webhook', input: { n: '${{ body.n }}' } },
+          { kind: 'event', event: 'stack.created', input: { who: '${{ event.data.name }}' } },
+        ],
+      },
+      ['triggers.0.input.who: has to be given: string', 'triggers.1.input.who: has to be given: string'],
+    ],
+    [
+      'triggers with what no run takes',
+      {
+        ...{ inputs: { who: { type: 'string' }, n: { type: 'integer', default: 1 } }, ...steps({ a: wait() }) },
+        triggers: [
+          { kind: 'webhook', input: { who: 'x', n: 'one', what: '${{ body.what }}' } },
+          { kind: 'cron', schedule: '0 3 * * *', input: { who: '$${{ as it is }}', n: '${{ 1 }}' } },
+        ],
+      },
+      ['triggers.0.input.what: the workflow has no such input', 'triggers.0.input.n: must be of the type integer'],
+    ],
+    [
+      'a trigger that reads a step',
+      {
+        ...{ inputs: { n: { type: 'integer' } }, ...steps({ a: wait() }) },
+        triggers: [{ kind: 'webhook', input: { n: '${{ steps.a.output }}' } }],
+      },
+      ['triggers.0.input.n: it reads the step a: a trigger comes before any step begins'],
+    ],
+    [
+      'expressions in objects and lists',
+      {
+        ...steps({
+          a: { kind: 'http', url: 'x', headers: { h: '${{ x }}' }, body: { list: ['${{ 1 }} ${{ y + 1 }} ${{ 2 }}'] } },
+          b: { kind: 'workflow', workflowId: 'x', input: { deep: { er: '${{ z }}' } } },
+        }),
+        output: { key: { inner: '${{ steps.a.x }}' } },
+      },
+      [
+        'steps.a.headers.h: Unknown variable: x, at character 1 of `x`',
+        'steps.a.body.list.0: Unknown variable: y, at character 1 of `y + 1`',
+        'steps.b.input.deep.er: Unknown variable: z, at character 1 of `z`',
+        'output.key.inner: No such key: x, at character 9 of `steps.a.x`',
+      ],
     ],
     ['too many attempts', steps({ a: wait({ retry: { attempts: 99 } }) }), ['steps.a.retry.attempts: ']],
     [
@@ -171,6 +233,37 @@ describe('a definition of a workflow', () => {
       'steps.c.needs.0',
       'steps.c.seconds',
     ]);
+  });
+
+  it('should be told of what is wrong alone, and not of what only depends on it', () => {
+    const faults = faultsOf({
+      inputs: { m: { type: 'money' } },
+      triggers: [{ kind: 'cron' }, { kind: 'webhook', input: { m: 1, x: 1 } }, { kind: 'webhok', input: { m: 1 } }],
+      steps: {
+        a: { kind: 'http', url: 1, body: '${{ inputs.none }}' },
+        b: { kind: 'deplyo', needs: ['a'] },
+        c: wait({ needs: 'b', forEach: ['x'], seconds: '${{ item + steps.b.output + inputs.m }}' }),
+      },
+      output: '${{ steps.a.output }}',
+    });
+    expect(faults.map((fault) => fault.split(':')[0]).sort()).toEqual([
+      'inputs.m.type',
+      'steps.a.body',
+      'steps.a.url',
+      'steps.b.kind',
+      'steps.c.forEach',
+      'steps.c.needs',
+      'triggers.0.schedule',
+      'triggers.1.input.x',
+      'triggers.2.kind',
+    ]);
+  });
+
+  it('should show as much of a long expression as stands around its fault', () => {
+    const many = '1 + '.repeat(100);
+    const [fault] = faultsOf({ ...steps({ a: wait() }), output: `\${{ ${many}nobody + ${many}1 }}` });
+    expect(fault).toMatch(/^output: Unknown variable: nobody, at character 401 of `…[^`]* \+ nobody \+ [^`]*…`$/);
+    expect(fault!.length).toBeLessThan(150);
   });
 
   it('should never throw, whatever it is given', () => {

@@ -1,6 +1,6 @@
 import type { Transaction } from '../../db/client.ts';
 import type { Execution } from '../../db/generated/prisma/client.ts';
-import { ExpectedError } from '../../shared/errors.ts';
+import { ExpectedError, reasonOf } from '../../shared/errors.ts';
 import { decodeIdOf } from '../../shared/global-id.ts';
 import { newId } from '../../shared/ids.ts';
 import { type AgentRun, beginAgentRun } from '../agents/runs.ts';
@@ -65,8 +65,7 @@ async function beginChild(deps: PerformerDependencies, work: StepWork, begin: Be
     // Whoever had the step in hand before may have begun it just now.
     const other = await find();
     if (other) return waitFor(other);
-    if (error instanceof ExpectedError) throw new StepFailure(error.message);
-    throw error;
+    return asFailure(error);
   }
   return { isWaiting: true };
 }
@@ -111,6 +110,6 @@ async function requireOwn(
 
 /** What people are told as an error of a request, a step fails with. */
 export function asFailure(error: unknown): never {
-  if (error instanceof ExpectedError) throw new StepFailure(error.message);
+  if (error instanceof ExpectedError) throw new StepFailure(reasonOf(error));
   throw error;
 }

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import type { FieldProblem } from '../../shared/errors.ts';
+import { agentConfiguration } from '../agents/configuration.ts';
 import { retryPolicy } from '../executions/procedure.ts';
 
 export const MAX_DEFINITION_BYTES = 256 * 1024;
@@ -6,6 +8,7 @@ export const MAX_STEPS = 100;
 export const MAX_ITEMS = 1_000;
 export const MAX_TIMEOUT_SECONDS = 30 * 24 * 60 * 60;
 export const DEFAULT_TIMEOUT_SECONDS = 60 * 60;
+const MAX_TRIGGERS = 20;
 const MAX_TEXT = 16 * 1024;
 
 /** Words of the expression language: a step or an input of such a name could not be named there. */
@@ -52,9 +55,7 @@ const steps = z.discriminatedUnion('kind', [
   step('agent', {
     agentId: template.describe('The global ID of an agent.'),
     input: template.describe('What it is told.'),
-    outputSchema: values
-      .optional()
-      .describe('A JSON Schema that its answer has to match; its output is then that value.'),
+    outputSchema: agentConfiguration.shape.outputSchema,
   }),
   step('deploy', {
     stackId: template.describe('The global ID of a stack.'),
@@ -117,7 +118,7 @@ const concurrency = z.strictObject({
 /** What a workflow is: published as a JSON Schema, written as JSON or YAML. */
 export const workflowDefinition = z.strictObject({
   inputs: z.record(name, input).default({}).describe('What a run is given.'),
-  triggers: z.array(trigger).max(20).default([]).describe('What begins a run by itself.'),
+  triggers: z.array(trigger).max(MAX_TRIGGERS).default([]).describe('What begins a run by itself.'),
   concurrency: concurrency.optional(),
   timeoutSeconds: z
     .number()
@@ -145,3 +146,88 @@ export type WorkflowDefinition = z.output<typeof workflowDefinition>;
 export type WorkflowStep = WorkflowDefinition['steps'][string];
 export type StepKind = WorkflowStep['kind'];
 export type InputType = z.output<typeof input>['type'];
+
+/** Whether a JSON value is what an input takes. */
+export function isOfType(value: unknown, type: InputType): boolean {
+  if (type === 'list') return Array.isArray(value);
+  if (type === 'object') return typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (type === 'integer') return Number.isSafeInteger(value);
+  return typeof value === type;
+}
+
+/** Why a run cannot begin with these values; `isKnown`: whether a value is looked at, and not only that there is one. */
+export function inputFaults(
+  inputs: WorkflowDefinition['inputs'],
+  values: Record<string, unknown>,
+  isKnown: (value: unknown) => boolean = () => true,
+): FieldProblem[] {
+  const unknown = Object.keys(values).filter((each) => !Object.hasOwn(inputs, each));
+  return [
+    ...unknown.map((each) => ({ path: [each], message: 'the workflow has no such input' })),
+    ...Object.entries(inputs).flatMap(([each, { type, default: otherwise }]) => {
+      const value = Object.hasOwn(values, each) ? values[each] : undefined;
+      if (value === undefined)
+        return otherwise === undefined ? [{ path: [each], message: `has to be given: ${type}` }] : [];
+      return !isKnown(value) || type === undefined || isOfType(value, type)
+        ? []
+        : [{ path: [each], message: `must be of the type ${type}` }];
+    }),
+  ];
+}
+
+type Fields = Record<string, unknown>;
+const fieldsOf = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {});
+
+/** Those of the fields that are as they should be. */
+function goodFields(shape: Record<string, z.ZodType>, given: unknown): Fields {
+  const fields = fieldsOf(given);
+  return Object.fromEntries(
+    Object.entries(shape).flatMap(([field, schema]) => {
+      const { data } = schema.safeParse(fields[field]);
+      return data === undefined ? [] : [[field, data]];
+    }),
+  );
+}
+
+const named = (given: unknown, read: (entry: unknown) => Fields): Record<string, Fields> =>
+  Object.fromEntries(
+    Object.entries(fieldsOf(given)).flatMap(([key, entry]) =>
+      name.safeParse(key).success ? [[key, read(entry)]] : [],
+    ),
+  );
+
+/** What can be read of a definition that has faults: fields that are wrong are absent, those that have to be there too. */
+export function readableDefinition(value: unknown): WorkflowDefinition {
+  const given = fieldsOf(value);
+  const readStep = (entry: unknown): Fields => {
+    const { kind, needs, forEach } = fieldsOf(entry);
+    const known = steps.options.find(({ shape }) => shape.kind.value === kind)?.shape ?? common;
+    // Its schema has been looked at, which takes its time, and nothing else is about it.
+    const shape = { ...known, outputSchema: z.unknown() };
+    // Its names may be read, and `item` too, whatever is wrong with how it is said.
+    const each = forEach === undefined ? {} : { forEach: '[]' };
+    return {
+      ...each,
+      ...goodFields(shape, entry),
+      needs: [needs].flat().filter((needed) => typeof needed === 'string'),
+    };
+  };
+  // Its type is told to be none: nothing is said of what is given for it.
+  const readInput = (entry: unknown): Fields => {
+    const read = goodFields(input.shape, entry);
+    return 'type' in read ? read : { default: null };
+  };
+  const readTrigger = (entry: unknown): Fields => {
+    const { kind, input: values } = fieldsOf(entry);
+    const shape = trigger.options.find(({ shape }) => shape.kind.value === kind)?.shape;
+    const read = shape ? goodFields(shape, entry) : {};
+    return values === undefined || 'input' in read ? read : {};
+  };
+  return {
+    inputs: named(given.inputs, readInput),
+    steps: named(given.steps, readStep),
+    triggers: Array.isArray(given.triggers) ? given.triggers.slice(0, MAX_TRIGGERS).map(readTrigger) : [],
+    concurrency: goodFields(concurrency.shape, given.concurrency),
+    output: given.output,
+  } as unknown as WorkflowDefinition;
+}

@@ -65,16 +65,19 @@ export async function rollBack(
   return untilLive(deps, work, maker, made.id);
 }
 
-/** What runs in the place of a deployment that ended before it was live; null: it was live, or nothing runs there. */
+/** What runs in the place of a deployment that ended before it was live; null: it was, or may still be. @throws {StepFailure} */
 async function runsInstead({ pool }: PerformerDependencies, deploymentId: string): Promise<string | null> {
   const { rows } = await pool.query<{ running: string | null }>(
     `select live.id as running from deployments d
      join stack_environments se on se.id = d.stack_environment_id
-     join deployments live on live.id = se.live_deployment_id and live.status::text = any($2)
+     left join deployments live on live.id = se.live_deployment_id and live.status::text = any($2)
      where d.id = $1 and d.live_at is null and d.finished_at is not null`,
     [deploymentId, LIVE_STATUSES],
   );
-  return rows[0]?.running ?? null;
+  if (!rows[0]) return null;
+  if (rows[0].running === null)
+    throw new StepFailure('the deployment never went live, and nothing ran before it: there is nothing to go back to');
+  return rows[0].running;
 }
 
 async function untilLive(

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Transaction } from '../../db/client.ts';
 import { Prisma } from '../../db/client.ts';
 import type { PrismaClient } from '../../db/generated/prisma/client.ts';
@@ -6,10 +7,13 @@ import { notifyTopics } from '../../realtime/bus.ts';
 import { EVENT_COLUMNS, type StoredEvent } from '../../realtime/event-store.ts';
 import { changeBySystem, type Recorder } from '../change.ts';
 import { dataOf, mayRead, subjectIdOf } from '../events/types.ts';
+import { FairShare } from '../executions/fair-share.ts';
 import { EXECUTIONS_TOPIC, executionTopic, storableJson } from '../executions/ledger.ts';
 import type { StepRow } from '../executions/procedure.ts';
+import { MAX_EVALUATION_MS, TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
-import { ExpressionError } from './expression.ts';
+import { chainOf, MAX_EVENT_DEPTH } from './event-chain.ts';
+import { ExpressionError, OutOfTimeError } from './expression.ts';
 import { beginTriggered, type Trigger } from './triggers.ts';
 import { evaluateWith, RunValues } from './values.ts';
 
@@ -17,6 +21,11 @@ import { evaluateWith, RunValues } from './values.ts';
 const BATCH = 50;
 /** Runs that events begin of one workflow in a minute: those that begin each other must come to an end. */
 export const MAX_EVENT_RUNS_PER_MINUTE = 60;
+/** What all expressions about one event may take. */
+export const MAX_EVENT_EVALUATION_MS = 2_000;
+/** Others have their turn so often meanwhile. */
+const TURN_MS = 20;
+const SKIPPED = 'workflow.skipped';
 
 type Cursor = { organizationId: string; after: number };
 type EventTrigger = {
@@ -42,9 +51,9 @@ type Waiter = {
 
 /**
  * Tells workflows and waiting steps of what happened since the last look, each event once, in order: the position moves in the transaction
- * of what it brings about. Returns whether there is more.
+ * of what it brings about. An organization whose turn it is not is told another time. Returns whether there is more.
  */
-export async function tellEvents(prisma: PrismaClient): Promise<boolean> {
+export async function tellEvents(prisma: PrismaClient, share = new FairShare()): Promise<boolean> {
   // Where nobody listens the position follows; whoever begins to listen later is told of what comes after that.
   await prisma.$executeRaw`
     insert into workflow_event_cursors as c (organization_id, last_sequence)
@@ -57,7 +66,8 @@ export async function tellEvents(prisma: PrismaClient): Promise<boolean> {
     left join workflow_event_cursors known using (organization_id)
     where h.last_sequence > coalesce(known.last_sequence, 0) and ${LISTENS}`;
   let isMore = false;
-  for (const { id } of behind) isMore = (await tellOrganization(prisma, id)) || isMore;
+  for (const { id } of behind)
+    if (share.waitMs(id) === 0) isMore = (await tellOrganization(prisma, share, id)) || isMore;
   return isMore;
 }
 
@@ -67,7 +77,7 @@ const LISTENS = Prisma.sql`(
   or exists (select 1 from execution_steps s join executions e on e.id = s.execution_id
              where s.waits_for is not null and s.state = 'WAITING' and e.organization_id = h.organization_id))`;
 
-async function tellOrganization(prisma: PrismaClient, organizationId: string): Promise<boolean> {
+async function tellOrganization(prisma: PrismaClient, share: FairShare, organizationId: string): Promise<boolean> {
   return changeBySystem(prisma, async (tx, record) => {
     const [cursor] = await tx.$queryRaw<Cursor[]>`
       insert into workflow_event_cursors as c (organization_id, last_sequence) values (${organizationId}::uuid, 0)
@@ -76,16 +86,39 @@ async function tellOrganization(prisma: PrismaClient, organizationId: string): P
     const events = await tx.$queryRaw<StoredEvent[]>`
       select ${Prisma.raw(EVENT_COLUMNS)} from events e
       where e.organization_id = ${organizationId}::uuid and e.sequence > ${cursor!.after} order by e.sequence limit ${BATCH}`;
+    let [through, count] = [cursor!.after, 0];
     for (const event of events) {
+      if (share.waitMs(organizationId) > 0) break;
       const told = { event: viewOf(event) };
-      await beginRuns(tx, record, event, told);
-      await wakeWaiters(tx, event, told);
+      const time = new EventTime();
+      await beginRuns(tx, record, event, told, time);
+      await wakeWaiters(tx, event, told, time);
+      share.used(organizationId, time.usedMs);
+      [through, count] = [event.sequence, count + 1];
     }
-    const through = events.at(-1)?.sequence ?? cursor!.after;
     await tx.$executeRaw`
       update workflow_event_cursors set last_sequence = ${through} where organization_id = ${organizationId}::uuid`;
-    return events.length === BATCH;
+    return count === BATCH;
   });
+}
+
+/** The time for all that has to be evaluated about one event. */
+class EventTime {
+  readonly #budget = new TimeBudget({ limitMs: MAX_EVENT_EVALUATION_MS });
+  #usedAtTurn = 0;
+
+  get usedMs(): number {
+    return this.#budget.usedMs;
+  }
+
+  /** For the next condition: at most half of what is left, so that slow ones leave enough for all others. */
+  async next(): Promise<TimeBudget> {
+    if (this.usedMs - this.#usedAtTurn >= TURN_MS) {
+      this.#usedAtTurn = this.usedMs;
+      await setImmediate();
+    }
+    return this.#budget.part(Math.min(MAX_EVALUATION_MS, this.#budget.leftMs / 2));
+  }
 }
 
 /** As expressions read it. */
@@ -99,8 +132,12 @@ async function beginRuns(
   record: Recorder,
   event: StoredEvent,
   told: { event: unknown },
+  time: EventTime,
 ): Promise<void> {
   const { type, organizationId, subjectId } = event;
+  // Of one that is told of another, nothing more is told: two workflows would tell each other for ever.
+  const recorder: Pick<Recorder, 'event'> =
+    type === SKIPPED ? { event: (given) => given.type !== SKIPPED && record.event(given) } : record;
   const triggers = await tx.$queryRaw<EventTrigger[]>`
     select w.id as "workflowId", t.position, v.definition, m.role::text as role,
            (select count(*)::int from executions e where e.workflow_id = w.id and e.trigger = 'EVENT' and e.created_at > now() - interval '1 minute') as recent
@@ -109,21 +146,44 @@ async function beginRuns(
     join workflow_versions v on v.workflow_id = w.id and v.version = w.version
     left join organization_members m on m.organization_id = w.organization_id and m.user_id = v.created_by_id
     where t.event_type = ${type} and w.organization_id = ${organizationId}::uuid and o.is_active
-      and not exists (select 1 from executions own where own.id = ${subjectId}::uuid and own.workflow_id = w.id)
+      and w.id is distinct from ${subjectId}::uuid
     order by w.id, t.position`;
+  if (triggers.length === 0) return;
+  const { workflowIds, depth } = await chainOf(tx, event);
   for (const { workflowId, position, definition, role, recent } of triggers) {
     // Nobody learns of what they may not read.
-    if (role === null || !mayRead(role, type)) continue;
+    if (workflowIds.includes(workflowId) || (role !== null && !mayRead(role, type))) continue;
     const { where, input } = definition.triggers[position] as Extract<Trigger, { kind: 'event' }>;
-    if (!matches(where, (source) => evaluateWith(source, told))) continue;
-    if (recent >= MAX_EVENT_RUNS_PER_MINUTE) {
-      const reason = `events began ${MAX_EVENT_RUNS_PER_MINUTE} runs of it within a minute already`;
+    const budget = await time.next();
+    const isMatch = matches(where, (source) => evaluateWith(source, told, budget));
+    if (isMatch === false) continue;
+    const refusal = refusalOf({ role, recent, depth }) ?? (isMatch === true ? null : `its where: ${isMatch.message}`);
+    if (refusal === null) {
+      const begun = {
+        workflowId,
+        organizationId,
+        trigger: 'EVENT' as const,
+        input,
+        values: told,
+        eventDepth: depth + 1,
+        budget,
+      };
+      await beginTriggered(tx, recorder, begun);
+    } else {
       const subject = { type: 'Workflow', id: workflowId };
-      record.event({ organizationId, type: 'workflow.skipped', subject, data: { trigger: 'EVENT', reason } });
-      continue;
+      recorder.event({ organizationId, type: SKIPPED, subject, data: { trigger: 'EVENT', reason: refusal } });
     }
-    await beginTriggered(tx, record, { workflowId, organizationId, trigger: 'EVENT', input, values: told });
   }
+}
+
+/** Why an event that a workflow is to begin with begins none; null: it may. */
+function refusalOf({ role, recent, depth }: Pick<EventTrigger, 'role' | 'recent'> & { depth: number }): string | null {
+  if (role === null) return 'whoever made its current version is no member any more: have somebody else save it';
+  if (recent >= MAX_EVENT_RUNS_PER_MINUTE)
+    return `events began ${MAX_EVENT_RUNS_PER_MINUTE} runs of it within a minute already`;
+  if (depth >= MAX_EVENT_DEPTH)
+    return `${MAX_EVENT_DEPTH} runs in a row were begun by what the one before brought about: they seem to have no end`;
+  return null;
 }
 
 /** Steps that wait for such an event have it as their output; whoever takes up their executions goes on. */
@@ -131,6 +191,7 @@ async function wakeWaiters(
   tx: Transaction,
   { type, organizationId }: StoredEvent,
   told: { event: unknown },
+  time: EventTime,
 ): Promise<void> {
   const waiters = await tx.$queryRaw<Waiter[]>`
     select s.id, s.execution_id as "executionId", s.input, e.definition, e.input as given, e.created_at as "createdAt",
@@ -145,11 +206,16 @@ async function wakeWaiters(
     order by e.id, s.position`;
   for (const waiter of waiters) {
     const mayBeTold = waiter.roles.every((role) => role !== null && mayRead(role, type));
-    if (!mayBeTold || !isAwaited(waiter, told)) continue;
+    const isMatch = mayBeTold && isAwaited(waiter, told, await time.next());
+    if (isMatch === false) continue;
+    const [state, output, error] =
+      isMatch === true
+        ? ['SUCCEEDED', storableJson(told.event), null]
+        : ['FAILED', null, `its where: ${isMatch.message}`];
     const { id, executionId } = waiter;
     await tx.$queryRaw`select 1 from executions where id = ${executionId}::uuid for no key update`;
     const changed = await tx.$executeRaw`
-      update execution_steps set state = 'SUCCEEDED', output = ${storableJson(told.event)}::jsonb, waits_for = null, wake_at = null, finished_at = now()
+      update execution_steps set state = ${state}::"ExecutionStepState", output = ${output}::jsonb, error = ${error}, waits_for = null, wake_at = null, finished_at = now()
       where id = ${id}::uuid and state = 'WAITING'`;
     if (changed === 0) continue;
     await tx.$executeRaw`
@@ -162,20 +228,22 @@ async function wakeWaiters(
 function isAwaited(
   { executionId, definition, given, createdAt, input, ended }: Waiter,
   told: { event: unknown },
-): boolean {
+  budget: TimeBudget,
+): boolean | OutOfTimeError {
   const { where, item, index } = input;
   const execution = { id: executionId, createdAt: createdAt.getTime(), input: given };
   return matches(where, (source) =>
-    new RunValues(definition, execution, ended ?? []).evaluate(source, { ...told, item, index }),
+    new RunValues(definition, execution, ended ?? []).evaluate(source, budget, { ...told, item, index }),
   );
 }
 
-/** One that cannot be evaluated is about another event. */
-function matches(where: string | undefined, evaluate: (source: string) => unknown): boolean {
+/** One that cannot be evaluated is about another event; whether one that takes too long is, nobody knows. */
+function matches(where: string | undefined, evaluate: (source: string) => unknown): boolean | OutOfTimeError {
   if (where === undefined) return true;
   try {
     return evaluate(where) === true;
   } catch (error) {
+    if (error instanceof OutOfTimeError) return error;
     if (error instanceof ExpressionError) return false;
     throw error;
   }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ExpressionError, Expressions, MAX_EXPRESSION_LENGTH } from './expression.ts';
+import { TimeBudget } from '../executions/time-budget.ts';
+import { ExpressionError, Expressions, MAX_EXPRESSION_LENGTH, OutOfTimeError } from './expression.ts';
 import { fillIn, parseTemplate } from './template.ts';
 
 const expressions = new Expressions({
@@ -11,7 +12,7 @@ const VALUES = {
   inputs: { count: 5, name: `${'a'.repeat(40)}b`, many: Array.from({ length: 3_000 }, (_, index) => index) },
   steps: { build: { state: 'SUCCEEDED', output: { number: 7, ratio: 1.5, tags: ['x'], nothing: null } } },
 };
-const value = (source: string) => expressions.evaluate(source, VALUES);
+const value = (source: string, budget = new TimeBudget()) => expressions.evaluate(source, VALUES, budget);
 
 describe('an expression', () => {
   it.each<[string, unknown]>([
@@ -24,6 +25,8 @@ describe('an expression', () => {
     ['steps.build.output.nothing == null', true],
     ['timestamp("2026-01-01T00:00:00Z")', '2026-01-01T00:00:00.000Z'],
     ['inputs', VALUES.inputs],
+    ['steps.build.state == "SUCCEEDED" && (inputs.count > 4 || steps["build"].output.missing)', true],
+    ['!(inputs.count != 5)', true],
   ])('should have a value of JSON: %s', (source, expected) => {
     expect(value(source)).toEqual(expected);
   });
@@ -36,12 +39,30 @@ describe('an expression', () => {
     ['duration("60s")', 'none of JSON'],
     ['this.constructor', 'Unknown variable: this'],
     ['inputs.constructor', 'No such key'],
-    ['inputs.name.matches("^(a+)+$")', 'takes longer than'],
-    ['inputs.many.map(a, inputs.many.map(b, a * b))', 'takes longer than'],
+    ['inputs.name.matches("^(a+)+$")', 'take longer than 250 ms'],
+    ['inputs.many.map(a, inputs.many.map(b, a * b))', 'take longer than 250 ms'],
     [`"${'x'.repeat(MAX_EXPRESSION_LENGTH)}"`, 'longer than 4,000 characters'],
   ])('should say why it has none: %s', (source, message) => {
     expect(() => value(source)).toThrow(ExpressionError);
     expect(() => value(source)).toThrow(message);
+  });
+
+  it('should not be evaluated where no time is left', () => {
+    expect(() => value('1 + 1', new TimeBudget({ limitMs: 0 }))).toThrow(OutOfTimeError);
+  });
+
+  it('should share the time with those beside it', () => {
+    let at = 0;
+    const budget = new TimeBudget({ now: () => (at += 20) });
+    const evaluate = () => value('inputs.count', budget);
+    expect(evaluate()).toBe(5);
+    expect(() => Array.from({ length: 20 }, evaluate)).toThrow('take longer than 250 ms together');
+  });
+
+  it('should not fill the memory with what is small as long as it is not written out', () => {
+    const list = (of: string, times: number) =>
+      Array.from({ length: times }).reduce<string>((x) => `[${x}].map(x, [x, x, x, x, x, x, x, x, x, x])`, of);
+    expect(() => value(list('inputs.many', 9))).toThrow(OutOfTimeError);
   });
 
   it('should tell the steps that it reads', () => {

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import type { FieldProblem } from '../../shared/errors.ts';
 import { ValidationError } from '../../shared/errors.ts';
 import { idempotencyKey, isStorableJson, type Nullish, nameText } from '../input.ts';
-import { checkDefinition, isOfType, scheduleProblem } from './check.ts';
-import type { WorkflowDefinition } from './definition.ts';
+import { checkDefinition, scheduleProblem } from './check.ts';
+import { inputFaults, type WorkflowDefinition } from './definition.ts';
 
 export const MAX_RUN_INPUT_BYTES = 256 * 1024;
 
@@ -40,6 +40,14 @@ export function requireDefinition(given: unknown): WorkflowDefinition {
   });
 }
 
+/** A run of the workflow's own schedule is given nothing. @throws {ValidationError} where it could not begin; `path`: what is told of */
+export function requireScheduled({ inputs }: Pick<WorkflowDefinition, 'inputs'>, path: string[]): void {
+  const missing = inputFaults(inputs, {}).map(({ path: [each] }) => JSON.stringify(each));
+  if (missing.length === 0) return;
+  const message = `the workflow's own schedule gives a run no input, and it has to be given ${missing.join(', ')}: set defaults, or take a trigger of the definition, which has an input`;
+  throw ValidationError.field(path, message);
+}
+
 /** What a run is given, with the defaults of what is not. @throws {ValidationError} with every fault, at its place in "input" */
 export function requireInputs({ inputs }: Pick<WorkflowDefinition, 'inputs'>, given: unknown): Record<string, unknown> {
   const fields: FieldProblem[] = [];
@@ -50,16 +58,7 @@ export function requireInputs({ inputs }: Pick<WorkflowDefinition, 'inputs'>, gi
   else if (Buffer.byteLength(text) > MAX_RUN_INPUT_BYTES)
     fault([], `is longer than ${MAX_RUN_INPUT_BYTES.toLocaleString('en')} bytes as JSON text`);
   else if (!isStorableJson(text)) fault([], 'has a NUL character or broken Unicode: take it out');
-  else
-    for (const each of Object.keys(values))
-      if (!Object.hasOwn(inputs, each)) fault([each], 'the workflow has no such input');
-  if (fields.length === 0) {
-    for (const [each, { type, default: otherwise }] of Object.entries(inputs)) {
-      const value = (values as Record<string, unknown>)[each];
-      if (value === undefined && otherwise === undefined) fault([each], `has to be given: ${type}`);
-      else if (value !== undefined && !isOfType(value, type)) fault([each], `must be of the type ${type}`);
-    }
-  }
+  else for (const { path, message } of inputFaults(inputs, values as Record<string, unknown>)) fault(path, message);
   if (fields.length > 0) throw new ValidationError('the input is not what the workflow takes', { fields });
   const defaults = Object.entries(inputs).flatMap(([each, { default: value }]) =>
     value === undefined ? [] : [[each, value] as const],

@@ -14,6 +14,8 @@ import { nameOf, type PerformedKind, type Performer, type RunDefinition } from '
 
 /** Of an answer's body. */
 const MAX_BODY_BYTES = 256 * 1024;
+/** Timers that are to take longer take no time at all. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 const RETRIED_STATUSES = [408, 425, 429];
 
 /** Sends messages to channels. */
@@ -56,11 +58,17 @@ export function createPerformers(deps: PerformerDependencies): Record<PerformedK
   };
 }
 
+function timeoutSecondsOf({ execution, step }: StepWork): number | undefined {
+  return (execution.definition as RunDefinition).steps[nameOf(step.key)]!.timeoutSeconds;
+}
+
+const timerMs = (seconds: number): number => Math.min(seconds * SECOND_MS, MAX_TIMER_MS);
+
 /** Each attempt has as long as its step says; what waits longer than that is looked at by the scheduler. */
 async function withinTime(work: StepWork, perform: (work: StepWork) => Promise<StepResult>): Promise<StepResult> {
-  const { timeoutSeconds } = (work.execution.definition as RunDefinition).steps[nameOf(work.step.key)]!;
+  const timeoutSeconds = timeoutSecondsOf(work);
   if (timeoutSeconds === undefined) return perform(work);
-  const timeout = AbortSignal.timeout(timeoutSeconds * SECOND_MS);
+  const timeout = AbortSignal.timeout(timerMs(timeoutSeconds));
   const signal = AbortSignal.any([work.signal, timeout]);
   const cancelled = AbortSignal.any([work.cancelled, timeout]);
   try {
@@ -84,9 +92,10 @@ type HttpInput = {
 /** A step that sends a request. Its receiver can tell a repetition by the key. */
 async function ask(
   { http }: PerformerDependencies,
-  { execution, step, signal }: StepWork,
+  work: StepWork,
   input: Record<string, unknown>,
 ): Promise<StepResult> {
+  const { execution, step, signal } = work;
   const { url, method, headers = {}, body, expectStatus } = input as HttpInput;
   const isText = typeof body === 'string' || body === undefined || body === null;
   const names = Object.keys(headers).map((name) => name.toLowerCase());
@@ -100,7 +109,9 @@ async function ask(
       headers: sent,
       body: isText ? ((body as string | null) ?? undefined) : JSON.stringify(body),
     };
-    const answer = await http.send({ ...request, signal, maxBytes: MAX_BODY_BYTES });
+    const timeoutSeconds = timeoutSecondsOf(work);
+    const timeoutMs = timeoutSeconds === undefined ? undefined : timerMs(timeoutSeconds);
+    const answer = await http.send({ ...request, signal, timeoutMs, maxBytes: MAX_BODY_BYTES });
     const { status, isCut } = answer;
     const output = { status, headers: answer.headers, body: readBody(answer), isCut };
     if (expectStatus ? expectStatus.includes(status) : status >= 200 && status < 300) return { output };

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { executionRow, READ_AT, stepRow } from '../../../test/support/execution-rows.ts';
+import { encodeGlobalId } from '../../shared/global-id.ts';
 import { Board, type Ended } from '../executions/advance.ts';
 import { StepFailure, type StepRow } from '../executions/procedure.ts';
+import { TimeBudget } from '../executions/time-budget.ts';
 import { checkDefinition } from './check.ts';
 import { createWorkflowProcedure, type RunDefinition } from './procedure.ts';
 
@@ -12,23 +14,29 @@ const procedure = createWorkflowProcedure({
   ...{ agent: unused, workflow: unused, deploy: unused, rollback: unused, http: unused, notify: unused },
 });
 
+/** `kept`: steps that it took over of the run that it repeats. */
+type Given = { input?: object; kept?: StepRow[]; [field: string]: unknown };
+
 /** A run whose steps end as a test says. */
 class Run {
   readonly #definition: RunDefinition;
   readonly #input: object;
+  #now = READ_AT;
   steps: StepRow[] = [];
   move: ReturnType<Board['settle']>['move'] = { to: 'RUNNING' };
 
-  constructor(steps: object, { input = {}, ...rest }: { input?: object; [field: string]: unknown } = {}) {
+  constructor(steps: object, { input = {}, kept = [], ...rest }: Given = {}) {
     const { definition, faults } = checkDefinition({ steps, ...rest });
     expect(faults).toEqual([]);
     this.#definition = { ...definition!, name: 'tested', makerId: null };
     this.#input = input;
+    this.steps = kept;
     this.go();
   }
 
   go(...ended: Ended[]): this {
-    const execution = executionRow({ kind: 'WORKFLOW', definition: this.#definition, input: this.#input });
+    const now = this.#now;
+    const execution = executionRow({ kind: 'WORKFLOW', definition: this.#definition, input: this.#input, now });
     const board = new Board({ execution, steps: this.steps }, procedure);
     for (const each of ended) board.end(each);
     const running = this.steps.filter(({ state }) => state === 'RUNNING').map(({ key }) => key);
@@ -45,6 +53,14 @@ class Run {
   fail(key: string, isTransient = false): this {
     const failure = new StepFailure('no', { isTransient });
     return this.go({ key, attempt: this.of(key).attempt, result: 'failed', failure });
+  }
+
+  /** So many seconds later, as whoever takes it up then reads it. */
+  later(seconds: number): this {
+    this.#now += seconds * 1_000;
+    const isDue = ({ wakeAt }: StepRow) => wakeAt !== null && wakeAt <= this.#now;
+    this.steps = this.steps.map((step) => ({ ...step, isDue: isDue(step) }));
+    return this.go();
   }
 
   of(key: string): StepRow {
@@ -71,6 +87,19 @@ describe('the order of steps', () => {
     const run = new Run({ a: http(), b: http({ needs: ['a'] }), c: http({ needs: ['b'] }), d: http() });
     expect(run.fail('a').states).toEqual({ a: 'FAILED', b: 'SKIPPED', c: 'SKIPPED', d: 'RUNNING' });
     expect(run.succeed('d').move).toEqual({ to: 'FAILED', reason: 'a: no' });
+  });
+
+  it('should say why a step is left out', () => {
+    const run = new Run({
+      a: http(),
+      b: http({ if: 'false' }),
+      c: http({ needs: ['a', 'b'] }),
+      d: http({ needs: ['a'], if: 'steps.a.state == "SUCCEEDED"' }),
+    });
+    run.fail('a');
+    expect(run.of('b').error).toBe('its condition (if) is false');
+    expect(run.of('c').error).toBe('needs: a FAILED, b SKIPPED');
+    expect(run.of('d').error).toBe('its condition (if) is false');
   });
 
   it('should take a failure that may be for an end like any other', () => {
@@ -107,9 +136,75 @@ describe('a step', () => {
     expect(run.fail('a', true).states).toEqual({ a: 'RETRYING' });
     expect(run.of('a')).toMatchObject({ failures: 1, wakeAt: READ_AT + 60_000 });
     expect(run.move.to).toBe('WAITING');
-    run.steps = run.steps.map((step) => ({ ...step, isDue: true }));
-    expect(run.go().of('a')).toMatchObject({ state: 'RUNNING', attempt: 2 });
+    expect(run.later(60).of('a')).toMatchObject({ state: 'RUNNING', attempt: 2 });
     expect(run.fail('a', true).states).toEqual({ a: 'FAILED' });
+  });
+});
+
+describe('a step that waits', () => {
+  const retry = { attempts: 2, delaySeconds: 60 };
+  const timeoutSeconds = 10;
+
+  it('should ask anew where nobody decided in time, and is tried again', () => {
+    const run = new Run({ ask: { kind: 'approval', message: 'Go ${{ 1 + 1 }}?', timeoutSeconds, retry } });
+    const asked = { message: 'Go 2?', role: 'ADMIN' };
+    expect(run.later(10).of('ask')).toMatchObject({ state: 'RETRYING', error: 'nothing came of it within 10 s' });
+    expect(run.move).toMatchObject({ to: 'WAITING', reason: 'it is tried again later' });
+    expect(run.later(60).of('ask')).toMatchObject({ state: 'WAITING', attempt: 2, error: null, approval: asked });
+    expect(run.of('ask').wakeAt).toBe(READ_AT + 80_000);
+    expect(run.move).toMatchObject({ to: 'WAITING', reason: 'it waits for an approval: ask' });
+    expect(run.later(10).of('ask')).toMatchObject({ state: 'FAILED', error: 'nothing came of it within 10 s' });
+  });
+
+  it('should not ask again once somebody said no', () => {
+    const run = new Run({ ask: { kind: 'approval', message: 'Go?', retry } });
+    const decision = { approved: false, comment: 'not today', userId: 'somebody' };
+    run.steps = run.steps.map((step) => ({ ...step, approval: { ...step.approval!, decision } }));
+    expect(run.go().of('ask')).toMatchObject({ state: 'FAILED', error: 'it was not approved: not today' });
+  });
+
+  it('should wait for an event again, for each entry as for a step alone', () => {
+    const event = { kind: 'waitForEvent', event: 'deployment.stopped', timeoutSeconds, retry };
+    const run = new Run({ alone: event, each: { ...event, forEach: '["x"]', where: 'event.subjectId == item' } });
+    run.later(10);
+    expect(run.states).toEqual({ alone: 'RETRYING', each: 'WAITING', 'each[0]': 'RETRYING' });
+    run.later(60);
+    const wakeAt = READ_AT + 80_000;
+    const again = { state: 'WAITING', waitsFor: 'deployment.stopped', wakeAt, isDue: false };
+    expect(run.of('alone')).toMatchObject(again);
+    expect(run.of('each[0]')).toMatchObject({ ...again, input: { item: 'x', index: 0 } });
+    run.later(10);
+    expect(run.states).toEqual({ alone: 'FAILED', each: 'FAILED', 'each[0]': 'FAILED' });
+  });
+
+  it('should fail where its time ends before a delay does', () => {
+    const run = new Run({ wait: { kind: 'delay', seconds: 60, timeoutSeconds, retry: { ...retry, delaySeconds: 0 } } });
+    expect(run.of('wait').wakeAt).toBe(READ_AT + 10_000);
+    expect(run.later(10).of('wait')).toMatchObject({ state: 'WAITING', failures: 1, wakeAt: READ_AT + 20_000 });
+    expect(run.later(10).of('wait')).toMatchObject({ state: 'FAILED', error: 'it took longer than 10 s' });
+    const inTime = new Run({ wait: { kind: 'delay', seconds: 10, timeoutSeconds } });
+    expect(inTime.later(10).of('wait')).toMatchObject({ state: 'SUCCEEDED', error: null });
+  });
+
+  it.each(['1e300', '2592001', '-1', '"soon"', 'double("NaN")'])('should refuse a delay of %s seconds', (n) => {
+    const run = new Run({ wait: { kind: 'delay', seconds: `\${{ dyn(${n}) }}` } });
+    expect(run.of('wait')).toMatchObject({ state: 'FAILED', error: expect.stringMatching(/2592000|JSON has no/) });
+  });
+
+  it('should have no failure left over once it succeeded', () => {
+    const run = new Run({ ask: { kind: 'agent', agentId: 'an-agent', input: 'Well?', retry } });
+    run.fail('ask', true).later(60);
+    const output = { status: 'COMPLETED', reason: null, output: 'yes' };
+    run.go({ key: 'ask', attempt: 2, result: 'waiting' });
+    run.steps = run.steps.map((step) => ({ ...step, output }));
+    expect(run.go().of('ask')).toMatchObject({ state: 'SUCCEEDED', output: 'yes', error: null });
+  });
+});
+
+describe('what expressions read of the run', () => {
+  it('should be its global ID', () => {
+    const run = new Run({ a: http({ body: '${{ execution.id }}' }) });
+    expect(run.of('a').input).toMatchObject({ body: encodeGlobalId('Execution', 'an-execution') });
   });
 });
 
@@ -134,21 +229,90 @@ describe('a step for each entry of a list', () => {
     const run = new Run({ each: http({ forEach: '[]' }) });
     expect(run.of('each')).toMatchObject({ state: 'SUCCEEDED', output: [] });
   });
+
+  it('should come to the outputs of all in their order, those that a retry took over among them', () => {
+    const kept = [
+      stepRow({ key: 'each[0]', kind: 'http', state: 'SUCCEEDED', output: 'X', position: 2 }),
+      stepRow({ key: 'each[2]', kind: 'http', state: 'SUCCEEDED', output: 'Z', position: 4 }),
+    ];
+    const run = new Run({ each: http({ forEach: '["x", "y", "z"]', maxParallel: 1 }) }, { kept });
+    expect(run.states).toMatchObject({ each: 'WAITING', 'each[1]': 'RUNNING' });
+    expect(run.succeed('each[1]', 'Y').of('each')).toMatchObject({ state: 'SUCCEEDED', output: ['X', 'Y', 'Z'] });
+  });
 });
 
-describe('what is done anew in a retry', () => {
-  const definition = checkDefinition({
-    steps: { a: http(), b: http({ needs: ['a'] }), c: http({ needs: ['b'] }), other: http({ continueOnError: true }) },
-  }).definition;
-  const row = (key: string, state: StepRow['state']) => stepRow({ key, state });
-  const steps = [row('a', 'SUCCEEDED'), row('b', 'FAILED'), row('c', 'SKIPPED'), row('other', 'FAILED')];
+describe('the time for expressions', () => {
+  const look = (more: object = {}) => http({ if: 'inputs.n.all(a, a > 0)', body: '${{ inputs.n }}', ...more });
+  const steps = {
+    ...{ a: look(), b: look(), c: look({ if: 'size(inputs.n) > 9' }), d: look({ needs: ['c'], if: 'true' }) },
+    each: look({ forEach: 'inputs.n', maxParallel: 50, body: '${{ item * 2 }}' }),
+  };
+  const given = { inputs: { n: { type: 'list' } }, input: { n: [1, 2, 3] } };
 
-  it('should be what failed, and all that comes after it', () => {
-    expect([...procedure.repeatedFrom(definition, steps, null)]).toEqual(['b', 'c']);
+  /** Decides in rounds, in each of which time passes whenever it is asked for; returns what each round began. */
+  function inRounds(definition: RunDefinition, tickMs: number): { begun: string[][]; states: Record<string, string> } {
+    const execution = executionRow({ kind: 'WORKFLOW', definition, input: given.input });
+    const begun: string[][] = [];
+    let steps: StepRow[] = [];
+    for (let isMore = true; isMore; ) {
+      let at = 0;
+      const now = () => {
+        at += tickMs;
+        return at;
+      };
+      const board = new Board({ execution, steps }, procedure);
+      const inHand = new Set(steps.filter(({ state }) => state === 'RUNNING').map(({ key }) => key));
+      const settled = board.settle(inHand, new TimeBudget({ now }));
+      begun.push(settled.begun.map(({ key }) => key));
+      ({ isMore } = settled);
+      expect(settled.move).toEqual({ to: 'RUNNING' });
+      steps = board.steps;
+    }
+    return { begun, states: Object.fromEntries(steps.map(({ key, state }) => [key, state])) };
+  }
+  const definitionOf = (steps: object): RunDefinition => {
+    const { definition } = checkDefinition({ steps, inputs: given.inputs });
+    return { ...definition!, name: 'tested', makerId: null };
+  };
+
+  it('should come to the same in however many rounds', () => {
+    const atOnce = inRounds(definitionOf(steps), 0);
+    const spread = inRounds(definitionOf(steps), 5);
+    expect(atOnce.begun).toHaveLength(1);
+    expect(spread.begun.length).toBeGreaterThan(2);
+    expect(spread.begun.flat().sort()).toEqual(atOnce.begun.flat().sort());
+    expect(spread.states).toEqual(atOnce.states);
+    expect(spread.states).toEqual({
+      ...{ a: 'RUNNING', b: 'RUNNING', c: 'SKIPPED', d: 'RUNNING' },
+      ...{ each: 'WAITING', 'each[0]': 'RUNNING', 'each[1]': 'RUNNING', 'each[2]': 'RUNNING' },
+    });
   });
 
-  it('should be the named step, and all that comes after it', () => {
-    expect([...procedure.repeatedFrom(definition, steps, 'a')]).toEqual(['a', 'b', 'c']);
-    expect([...procedure.repeatedFrom(definition, steps, 'other')]).toEqual(['other']);
+  it('should fail the step for which a whole round does not do, and no other', () => {
+    const body = '${{ inputs.n }} '.repeat(300);
+    const { begun, states } = inRounds(definitionOf({ a: look(), much: look({ body }), b: look() }), 2);
+    expect(begun.flat().sort()).toEqual(['a', 'b']);
+    expect(states).toEqual({ a: 'RUNNING', much: 'FAILED', b: 'RUNNING' });
+  });
+
+  it('should not matter to steps that have none', () => {
+    const execution = executionRow({ kind: 'WORKFLOW', definition: definitionOf({ a: http(), b: look() }), ...given });
+    const board = new Board({ execution, steps: [] }, procedure);
+    const { begun, isMore } = board.settle(new Set(), new TimeBudget({ limitMs: 0 }));
+    expect([begun.map(({ key }) => key), isMore]).toEqual([['a'], true]);
+  });
+
+  it('should leave the output of a run to the next round, too', () => {
+    const { definition } = checkDefinition({
+      steps: { a: { kind: 'delay', seconds: 0 } },
+      output: '${{ steps.a.state }}',
+    });
+    const named = { ...definition!, name: 'tested', makerId: null };
+    const execution = executionRow({ kind: 'WORKFLOW', definition: named, input: {} });
+    const steps = [stepRow({ key: 'a', kind: 'delay', state: 'SUCCEEDED' })];
+    const settle = (limitMs: number) =>
+      new Board({ execution, steps }, procedure).settle(new Set(), new TimeBudget({ limitMs }));
+    expect(settle(0)).toMatchObject({ move: { to: 'RUNNING' }, isMore: true });
+    expect(settle(250)).toMatchObject({ move: { to: 'COMPLETED', output: 'SUCCEEDED' }, isMore: false });
   });
 });

@@ -1,6 +1,7 @@
 import { DAY_MS, SECOND_MS } from '../../shared/clock.ts';
 import type { ChildEnd } from '../executions/ledger.ts';
 import type {
+  Conclusion,
   ExecutionRow,
   Next,
   Procedure,
@@ -9,15 +10,24 @@ import type {
   StepResult,
   StepRow,
   StepWork,
+  StoredStep,
 } from '../executions/procedure.ts';
 import { isOver } from '../executions/state.ts';
-import { MAX_ITEMS, type StepKind, type WorkflowDefinition, type WorkflowStep } from './definition.ts';
-import { ExpressionError } from './expression.ts';
+import type { TimeBudget } from '../executions/time-budget.ts';
+import {
+  MAX_ITEMS,
+  MAX_TIMEOUT_SECONDS,
+  type StepKind,
+  type WorkflowDefinition,
+  type WorkflowStep,
+} from './definition.ts';
+import { ExpressionError, OutOfTimeError } from './expression.ts';
 import { ancestorsOf, type Needs } from './graph.ts';
-import { RunValues } from './values.ts';
+import { type Local, RunValues } from './values.ts';
 
 /** Whoever may decide has so long, where a step says nothing else. */
 export const APPROVAL_PATIENCE_DAYS = 30;
+const APPROVAL_PATIENCE_SECONDS = (APPROVAL_PATIENCE_DAYS * DAY_MS) / SECOND_MS;
 const ONCE: RetryPolicy = { attempts: 1, delaySeconds: 0, factor: 1 };
 
 /** A workflow as it was when its execution began. */
@@ -32,14 +42,15 @@ export type Performer = (work: StepWork, input: Record<string, unknown>) => Prom
 /** What steps of all kinds have decides about them, and is no matter of whoever does them. */
 const COMMON_FIELDS = new Set('kind needs if forEach maxParallel retry timeoutSeconds continueOnError'.split(' '));
 
-/** Those of the other kinds are only waited for. */
-export type PerformedKind = Exclude<StepKind, 'approval' | 'delay' | 'waitForEvent'>;
+/** Steps of these kinds are only waited for: nobody performs them. */
+const WAITED_KINDS = ['approval', 'delay', 'waitForEvent'] as const satisfies StepKind[];
+export type PerformedKind = Exclude<StepKind, (typeof WAITED_KINDS)[number]>;
 
 /** Steps are done as soon as all that they need has ended; see docs/workflows.md. */
 export function createWorkflowProcedure(performers: Record<PerformedKind, Performer>): Procedure {
   return {
     timeoutSecondsOf: (definition) => (definition as RunDefinition).timeoutSeconds,
-    next: (execution, steps) => new Scheduler(execution, steps).next(),
+    next: (execution, steps, budget) => new Scheduler(execution, steps, budget).next(),
     retryOf: ({ definition }, { key }) => (definition as RunDefinition).steps[nameOf(key)]?.retry ?? ONCE,
     repeatedFrom(definition, steps, from) {
       const named = Object.entries((definition as RunDefinition).steps);
@@ -50,10 +61,16 @@ export function createWorkflowProcedure(performers: Record<PerformedKind, Perfor
         return state === 'FAILED' ? !continueOnError : state !== 'SUCCEEDED' && state !== 'SKIPPED';
       };
       const first = from === null ? named.filter(isFailed).map(([name]) => name) : [nameOf(from)];
-      const repeated = named.flatMap(([name]) =>
-        first.includes(name) || first.some((each) => ancestorsOf(needs, name).has(each)) ? [name] : [],
-      );
-      return new Set(steps.filter(({ key }) => repeated.includes(nameOf(key))).map(({ key }) => key));
+      const after = named
+        .map(([name]) => name)
+        .filter((name) => first.some((each) => ancestorsOf(needs, name).has(each)));
+      const isRepeated = ({ key, state }: StoredStep): boolean => {
+        const name = nameOf(key);
+        if (after.includes(name) || name === from || key === from) return true;
+        // Of a list, those of its entries that succeeded are done.
+        return first.includes(name) && (key === name || state !== 'SUCCEEDED');
+      };
+      return new Set(steps.filter(isRepeated).map(({ key }) => key));
     },
     perform(work) {
       const { kind, input } = work.step;
@@ -73,12 +90,15 @@ class Scheduler {
   readonly #definition: RunDefinition;
   readonly #steps: ReadonlyMap<string, StepRow>;
   readonly #values: RunValues;
+  readonly #budget: TimeBudget;
+  #isMore = false;
 
-  constructor(execution: ExecutionRow, steps: readonly StepRow[]) {
+  constructor(execution: ExecutionRow, steps: readonly StepRow[], budget: TimeBudget) {
     this.#execution = execution;
     this.#definition = execution.definition as RunDefinition;
     this.#steps = new Map(steps.map((step) => [step.key, step]));
     this.#values = new RunValues(this.#definition, execution, steps);
+    this.#budget = budget;
   }
 
   next(): Next {
@@ -86,8 +106,22 @@ class Scheduler {
     const absent = named.filter(([name]) => !this.#steps.has(name));
     if (absent.length > 0) return { orders: inOrder(absent).map(([name, step]) => pending(name, step)) };
     const orders = named.flatMap(([name, step]) => this.#ordersOf(name, step));
-    if (orders.length > 0 || named.some(([name]) => !isOver(this.#steps.get(name)!.state))) return { orders };
-    return { orders, conclusion: this.#conclusion() };
+    const isOpen = orders.length > 0 || named.some(([name]) => !isOver(this.#steps.get(name)!.state));
+    const conclusion = isOpen ? undefined : this.#conclusion();
+    return { orders, conclusion, isMore: this.#isMore };
+  }
+
+  /** Makes what needs expressions, or null: the time of this round does not do, and it is made in the next. */
+  #inTime<Made>(make: (budget: TimeBudget) => Made, otherwise: (error: ExpressionError) => Made): Made | null {
+    const budget = this.#budget.nextOfRound();
+    try {
+      return make(budget);
+    } catch (error) {
+      if (!(error instanceof ExpressionError)) throw error;
+      if (!(error instanceof OutOfTimeError) || budget.isWhole) return otherwise(error);
+      this.#isMore = true;
+      return null;
+    }
   }
 
   #ordersOf(name: string, step: WorkflowStep): StepOrder[] {
@@ -97,9 +131,11 @@ class Scheduler {
     try {
       if (row.state === 'PENDING') {
         if (!step.needs.every((needed) => isOver(this.#steps.get(needed)!.state))) return [];
-        if (!this.#isWanted(step)) return [{ ...common, state: 'SKIPPED' }];
-        if (step.forEach === undefined) return [this.#begin(name, step)];
-        return [{ ...common, state: 'WAITING', input: this.#values.evaluate(step.forEach) }];
+        const order = this.#inTime<StepOrder>(
+          (budget) => this.#first(name, step, budget),
+          ({ message }) => ({ ...common, state: 'FAILED', error: message }),
+        );
+        return order ? [order] : [];
       }
       if (step.forEach !== undefined) return this.#ordersOfEach(name, step, row);
       return this.#ordersOfWaiting(row, step);
@@ -109,44 +145,61 @@ class Scheduler {
     }
   }
 
-  /** Without a condition it is one that all that it needs went well. */
-  #isWanted({ if: condition, needs }: WorkflowStep): boolean {
-    if (condition !== undefined) return this.#values.evaluate(condition) === true;
-    return needs.every((needed) => {
-      const { state } = this.#steps.get(needed)!;
-      return state === 'SUCCEEDED' || (state === 'FAILED' && this.#definition.steps[needed]!.continueOnError);
-    });
+  #first(name: string, step: WorkflowStep, budget: TimeBudget): StepOrder {
+    const common = { key: name, kind: step.kind };
+    const reason = this.#whyNot(step, budget);
+    if (reason !== null) return { ...common, state: 'SKIPPED', reason };
+    if (step.forEach === undefined) return this.#begin(name, step, budget);
+    return { ...common, state: 'WAITING', input: this.#values.evaluate(step.forEach, budget) };
   }
 
-  #begin(key: string, step: WorkflowStep, local: { item?: unknown; index?: number } = {}): StepOrder {
+  /** Why it is left out; null: it runs. Without a condition it does where all that it needs went well. */
+  #whyNot({ if: condition, needs }: WorkflowStep, budget: TimeBudget): string | null {
+    if (condition !== undefined)
+      return this.#values.evaluate(condition, budget) === true ? null : 'its condition (if) is false';
+    const missing = needs.flatMap((needed) => {
+      const { state } = this.#steps.get(needed)!;
+      const isWell = state === 'SUCCEEDED' || (state === 'FAILED' && this.#definition.steps[needed]!.continueOnError);
+      return isWell ? [] : [`${needed} ${state}`];
+    });
+    return missing.length > 0 ? `needs: ${missing.join(', ')}` : null;
+  }
+
+  #begin(key: string, step: WorkflowStep, budget: TimeBudget, local: Local = {}): StepOrder {
     const own = Object.entries(step).filter(([field]) => !COMMON_FIELDS.has(field));
     const { where, event, ...templates } = Object.fromEntries(own) as { where?: string; event?: string };
-    const filled = this.#values.fill(templates, local) as Record<string, unknown>;
+    const filled = this.#values.fill(templates, budget, local) as Record<string, unknown>;
     const input = { ...filled, ...(event !== undefined && { event }), ...(where !== undefined && { where, ...local }) };
+    return this.#attempt(key, step, input);
+  }
+
+  /** The first one, or another after a failure. */
+  #attempt(key: string, step: WorkflowStep, input: Record<string, unknown>): StepOrder {
     const common = { key, kind: step.kind, input };
-    const patience = step.timeoutSeconds;
+    const { timeoutSeconds } = step;
     const until = (seconds: number) => new Date(this.#execution.now + seconds * SECOND_MS);
-    if (step.kind === 'delay') return { ...common, state: 'WAITING', wakeAt: until(secondsOf(filled.seconds)) };
-    if (step.kind === 'approval') {
-      const wakeAt =
-        patience === undefined ? new Date(this.#execution.now + APPROVAL_PATIENCE_DAYS * DAY_MS) : until(patience);
-      return { ...common, state: 'WAITING', approval: { message: String(filled.message), role: step.role }, wakeAt };
+    if (step.kind === 'delay') {
+      const seconds = secondsOf(input.seconds);
+      return { ...common, state: 'WAITING', wakeAt: until(Math.min(seconds, timeoutSeconds ?? seconds)) };
     }
-    if (step.kind === 'waitForEvent')
-      return {
-        ...common,
-        state: 'WAITING',
-        waitsFor: step.event,
-        wakeAt: patience === undefined ? undefined : until(patience),
-      };
+    if (step.kind === 'approval') {
+      const approval = { message: String(input.message), role: step.role };
+      return { ...common, state: 'WAITING', approval, wakeAt: until(timeoutSeconds ?? APPROVAL_PATIENCE_SECONDS) };
+    }
+    if (step.kind === 'waitForEvent') {
+      const wakeAt = timeoutSeconds === undefined ? undefined : until(timeoutSeconds);
+      return { ...common, state: 'WAITING', waitsFor: step.event, wakeAt };
+    }
     return { ...common, state: 'RUNNING' };
   }
 
   #ordersOfWaiting(row: StepRow, step: WorkflowStep): StepOrder[] {
     const { key, kind, state, approval, isDue, output } = row;
+    const isTriedAgain = state === 'RETRYING' && isDue && WAITED_KINDS.some((waited) => waited === kind);
+    if (isTriedAgain) return [this.#attempt(key, step, row.input as Record<string, unknown>)];
     if (state !== 'WAITING') return [];
     const common = { key, kind };
-    if (kind === 'delay') return isDue ? [{ ...common, state: 'SUCCEEDED', output: null }] : [];
+    if (kind === 'delay') return isDue ? [this.#endOfDelay(row, step)] : [];
     if (approval?.decision) {
       const { approved, comment } = approval.decision;
       const decided = { approved, comment };
@@ -162,8 +215,15 @@ class Scheduler {
       return [{ ...common, state: 'FAILED', error, isTransient: end.status === 'FAILED' }];
     }
     if (!isDue) return [];
-    const seconds = step.timeoutSeconds ?? (APPROVAL_PATIENCE_DAYS * DAY_MS) / SECOND_MS;
-    return [{ ...common, state: 'FAILED', error: `nothing came of it within ${seconds} s` }];
+    const seconds = step.timeoutSeconds ?? APPROVAL_PATIENCE_SECONDS;
+    return [{ ...common, state: 'FAILED', error: `nothing came of it within ${seconds} s`, isTransient: true }];
+  }
+
+  #endOfDelay({ key, kind, input }: StepRow, { timeoutSeconds }: WorkflowStep): StepOrder {
+    const { seconds } = input as { seconds: unknown };
+    if (timeoutSeconds === undefined || Number(seconds) <= timeoutSeconds)
+      return { key, kind, state: 'SUCCEEDED', output: null };
+    return { key, kind, state: 'FAILED', error: `it took longer than ${timeoutSeconds} s`, isTransient: true };
   }
 
   /** The entries of a list, so many at once; the step itself ends with the last of them. */
@@ -181,7 +241,7 @@ class Scheduler {
     if (next.length > 0 && open < step.maxParallel)
       return next
         .slice(0, step.maxParallel - open)
-        .map(({ key, index }) => this.#beginEntry(key, step, items[index], index));
+        .flatMap(({ key, index }) => this.#beginEntry(key, step, items[index], index) ?? []);
     if (open > 0) return [];
     const common = { key: name, kind: step.kind };
     const output = rows.map((each) => each?.output ?? null);
@@ -189,16 +249,15 @@ class Scheduler {
     return [{ ...common, state: 'SUCCEEDED', output }];
   }
 
-  #beginEntry(key: string, step: WorkflowStep, item: unknown, index: number): StepOrder {
-    try {
-      return { ...this.#begin(key, step, { item, index }), dependsOn: [nameOf(key)] };
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      return { key, kind: step.kind, dependsOn: [nameOf(key)], state: 'FAILED', error: error.message };
-    }
+  #beginEntry(key: string, step: WorkflowStep, item: unknown, index: number): StepOrder | null {
+    const dependsOn = [nameOf(key)];
+    return this.#inTime<StepOrder>(
+      (budget) => ({ ...this.#begin(key, step, budget, { item, index }), dependsOn }),
+      ({ message }) => ({ key, kind: step.kind, dependsOn, state: 'FAILED', error: message }),
+    );
   }
 
-  #conclusion(): Next['conclusion'] {
+  #conclusion(): Conclusion | undefined {
     const { steps, output } = this.#definition;
     const failed = Object.entries(steps).filter(
       ([name, { continueOnError }]) => this.#steps.get(name)!.state === 'FAILED' && !continueOnError,
@@ -207,12 +266,12 @@ class Scheduler {
       const reasons = failed.map(([name]) => `${name}: ${this.#steps.get(name)!.error}`);
       return { status: 'FAILED', reason: reasons.join('; ') };
     }
-    try {
-      return { status: 'COMPLETED', output: output === undefined ? null : this.#values.fill(output) };
-    } catch (error) {
-      if (!(error instanceof ExpressionError)) throw error;
-      return { status: 'FAILED', reason: `its output: ${error.message}` };
-    }
+    if (output === undefined) return { status: 'COMPLETED', output: null };
+    const conclusion = this.#inTime<Conclusion>(
+      (budget) => ({ status: 'COMPLETED', output: this.#values.fill(output, budget) }),
+      ({ message }) => ({ status: 'FAILED', reason: `its output: ${message}` }),
+    );
+    return conclusion ?? undefined;
   }
 }
 
@@ -229,7 +288,7 @@ function pending(name: string, { kind, needs }: WorkflowStep): StepOrder {
 
 function secondsOf(value: unknown): number {
   const seconds = Number(value);
-  if (!Number.isFinite(seconds) || seconds < 0)
-    throw new ExpressionError(`"seconds" must be a number of seconds, is ${JSON.stringify(value)}`);
+  if (!(seconds >= 0 && seconds <= MAX_TIMEOUT_SECONDS))
+    throw new ExpressionError(`"seconds" must be 0 to ${MAX_TIMEOUT_SECONDS} seconds, is ${JSON.stringify(value)}`);
   return seconds;
 }

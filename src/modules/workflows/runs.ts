@@ -2,22 +2,24 @@ import type { Prisma, Transaction } from '../../db/client.ts';
 import type { ExecutionTrigger } from '../../db/generated/prisma/enums.ts';
 import { ConflictError, NotFoundError, ValidationError } from '../../shared/errors.ts';
 import { addExecution, type NewExecution, requireRoom } from '../executions/requests.ts';
+import { TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import { ExpressionError } from './expression.ts';
 import { requireInputs } from './inputs.ts';
 import type { RunDefinition } from './procedure.ts';
-import { fillIn } from './template.ts';
-import { evaluateWith } from './values.ts';
+import { fillWith } from './values.ts';
 
 /** Of what a run's concurrency key may be made. */
 const MAX_KEY_LENGTH = 500;
 
-export type WorkflowRun = Pick<NewExecution, 'createdById' | 'parentId' | 'parentStep'> & {
+export type WorkflowRun = Pick<NewExecution, 'createdById' | 'parentId' | 'parentStep' | 'eventDepth'> & {
   id: string;
   workflowId: string;
   organizationId: string;
   trigger: ExecutionTrigger;
   input: unknown;
+  /** The time for what has to be evaluated. */
+  budget?: TimeBudget;
 };
 
 /** A run was not begun: the definition says that it is left out while another one of its key is not over. */
@@ -31,7 +33,7 @@ export class RunSkippedError extends ConflictError {}
 export async function beginWorkflowRun(
   tx: Transaction,
   record: Parameters<typeof addExecution>[2],
-  { workflowId, input, ...run }: WorkflowRun,
+  { workflowId, input, budget = new TimeBudget(), ...run }: WorkflowRun,
 ): Promise<void> {
   // Deleting it waits for this transaction.
   await tx.$queryRaw`select 1 from workflows where id = ${workflowId}::uuid for key share`;
@@ -42,9 +44,10 @@ export async function beginWorkflowRun(
   const definition = stored.definition as WorkflowDefinition;
   const values = requireInputs(definition, input);
   await requireRoom(tx, run.organizationId);
-  const concurrencyKey = keyOf(definition, values);
-  if (concurrencyKey !== null && definition.concurrency?.policy === 'skip')
-    await requireNoOther(tx, workflowId, concurrencyKey);
+  const concurrencyKey = keyOf(definition, values, budget);
+  const policy = concurrencyKey === null ? null : definition.concurrency?.policy;
+  if (policy === 'skip') await requireNoOther(tx, workflowId, concurrencyKey!);
+  const isBehind = policy === 'queue' && (await hasOther(tx, workflowId, concurrencyKey!));
   const carriedOut: RunDefinition = { ...definition, name, makerId: stored.createdById };
   await addExecution(
     tx,
@@ -53,15 +56,20 @@ export async function beginWorkflowRun(
       definition: carriedOut as unknown as Prisma.InputJsonObject,
       input: values as Prisma.InputJsonObject,
       timeoutSeconds: definition.timeoutSeconds,
+      ...(isBehind && { statusReason: 'it waits for an earlier run with the same concurrency key' }),
     },
     record,
   );
 }
 
-function keyOf({ concurrency }: WorkflowDefinition, inputs: Record<string, unknown>): string | null {
+function keyOf(
+  { concurrency }: WorkflowDefinition,
+  inputs: Record<string, unknown>,
+  budget: TimeBudget,
+): string | null {
   if (!concurrency) return null;
   try {
-    const value = fillIn(concurrency.key, (source) => evaluateWith(source, { inputs, execution: {} }));
+    const value = fillWith(concurrency.key, { inputs, execution: {} }, budget);
     return (typeof value === 'string' ? value : JSON.stringify(value)).slice(0, MAX_KEY_LENGTH);
   } catch (error) {
     if (!(error instanceof ExpressionError)) throw error;
@@ -72,7 +80,10 @@ function keyOf({ concurrency }: WorkflowDefinition, inputs: Record<string, unkno
 /** Where one at a time may begin, those that begin at once wait for each other here. @throws {RunSkippedError} */
 async function requireNoOther(tx: Transaction, workflowId: string, concurrencyKey: string): Promise<void> {
   await tx.$queryRaw`select 1 from workflows where id = ${workflowId}::uuid for no key update`;
-  const open = await tx.execution.count({ where: { workflowId, concurrencyKey, finishedAt: null } });
-  if (open > 0)
+  if (await hasOther(tx, workflowId, concurrencyKey))
     throw new RunSkippedError('another run with the same concurrency key is not over: this one is left out');
+}
+
+async function hasOther(tx: Transaction, workflowId: string, concurrencyKey: string): Promise<boolean> {
+  return (await tx.execution.count({ where: { workflowId, concurrencyKey, finishedAt: null } })) > 0;
 }

@@ -1,5 +1,7 @@
 import type { PrismaClient } from '../../db/generated/prisma/client.ts';
 import { changeBySystem } from '../change.ts';
+import type { FairShare } from '../executions/fair-share.ts';
+import { TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import { beginTriggered, MISSED_AFTER_MS, nextTime, OWN_SCHEDULE, type Trigger } from './triggers.ts';
 
@@ -17,7 +19,7 @@ type Due = {
 };
 
 /** Begins what is due by its schedule, each time once, whoever else looks: the row of a trigger moves on with the run. Returns how many were due. */
-export async function beginScheduled(prisma: PrismaClient): Promise<number> {
+export async function beginScheduled(prisma: PrismaClient, share: FairShare): Promise<number> {
   return changeBySystem(prisma, async (tx, record) => {
     const due = await tx.$queryRaw<Due[]>`
       select t.id, t.position, t.next_at as "nextAt", now() as now, w.id as "workflowId", w.organization_id as "organizationId", w.schedule,
@@ -25,12 +27,22 @@ export async function beginScheduled(prisma: PrismaClient): Promise<number> {
       from workflow_triggers t join workflows w on w.id = t.workflow_id
       join workflow_versions v on v.workflow_id = w.id and v.version = w.version
       join organizations o on o.id = w.organization_id
-      where t.next_at <= now() and o.is_active order by t.next_at limit ${BATCH} for no key update of t skip locked`;
+      where t.next_at <= now() and o.is_active and o.id <> all (${share.waiting}::uuid[]) order by t.next_at limit ${BATCH} for no key update of t skip locked`;
     for (const { id, now, workflowId, organizationId, ...trigger } of due) {
+      if (share.waitMs(organizationId) > 0) continue;
       const { schedule, missed, input } = scheduleOf(trigger);
+      const budget = new TimeBudget();
       const wasMissed = now.getTime() - trigger.nextAt.getTime() > MISSED_AFTER_MS;
       if (!(wasMissed && missed === 'skip'))
-        await beginTriggered(tx, record, { workflowId, organizationId, trigger: 'SCHEDULE', input, values: {} });
+        await beginTriggered(tx, record, {
+          workflowId,
+          organizationId,
+          trigger: 'SCHEDULE',
+          input,
+          values: {},
+          budget,
+        });
+      share.used(organizationId, budget.usedMs);
       await tx.workflowTrigger.update({ where: { id }, data: { nextAt: nextTime(schedule, now) } });
     }
     return due.length;

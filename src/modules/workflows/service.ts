@@ -13,6 +13,7 @@ import type { Caller, ServiceDependencies } from '../services.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import {
   requireDefinition,
+  requireScheduled,
   type WorkflowCreateInput,
   type WorkflowRunInput,
   type WorkflowUpdateInput,
@@ -51,6 +52,7 @@ export function createWorkflows(deps: WorkflowDependencies): Workflows {
       const { organizationId } = await access.requireOrganization(caller, input.organizationId, 'workflow:edit');
       const { name, schedule, idempotencyKey: key, definition: given } = parseInput(workflowCreateInput, input);
       const definition = requireDefinition(given);
+      if (schedule) requireScheduled(definition, ['schedule']);
       const { id } = await change(prisma, caller!, (tx, record) => {
         const about = { organizationId, name, schedule, definition: given };
         return remember(
@@ -99,8 +101,12 @@ export function createWorkflows(deps: WorkflowDependencies): Workflows {
         if (isNew) await addVersion(tx, { workflowId: id, version, definition, createdById: caller!.userId });
         record.event({ ...subject(organizationId, id), type: 'workflow.updated', data: { fields, version } });
         const changed = await tx.workflow.update({ where: { id }, data: { ...columns, version } });
-        if (isNew || columns.schedule !== undefined)
-          await replaceTriggers(tx, changed, definition ?? (await currentDefinition(tx, changed)), clock.now());
+        if (isNew || columns.schedule !== undefined) {
+          const current = definition ?? (await currentDefinition(tx, changed));
+          if (changed.schedule !== null)
+            requireScheduled(current, columns.schedule ? ['schedule'] : ['definition', 'inputs']);
+          await replaceTriggers(tx, changed, current, clock.now());
+        }
         return changed;
       });
     },

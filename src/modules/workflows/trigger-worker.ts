@@ -2,6 +2,7 @@ import type { PrismaClient } from '../../db/generated/prisma/client.ts';
 import { isOutage } from '../../db/outage.ts';
 import { delay, SECOND_MS } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
+import { FairShare } from '../executions/fair-share.ts';
 import { tellEvents } from './event-worker.ts';
 import { beginScheduled } from './schedule-worker.ts';
 
@@ -12,6 +13,7 @@ const LOOK_MS = SECOND_MS;
 export class TriggerWorker {
   readonly #prisma: PrismaClient;
   readonly #log: Logger;
+  readonly #share = new FairShare();
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
@@ -31,8 +33,8 @@ export class TriggerWorker {
 
   async #work(over: AbortSignal): Promise<void> {
     while (!over.aborted) {
-      const isMore = await this.#look('schedules', async () => (await beginScheduled(this.#prisma)) > 0);
-      const areMore = await this.#look('events', () => tellEvents(this.#prisma));
+      const isMore = await this.#look('schedules', async () => (await beginScheduled(this.#prisma, this.#share)) > 0);
+      const areMore = await this.#look('events', () => tellEvents(this.#prisma, this.#share));
       if (!isMore && !areMore) await delay(LOOK_MS, over);
     }
   }

@@ -2,14 +2,14 @@ import { Cron } from 'croner';
 import type { Transaction } from '../../db/client.ts';
 import type { ExecutionTrigger } from '../../db/generated/prisma/enums.ts';
 import { MINUTE_MS } from '../../shared/clock.ts';
-import { ExpectedError } from '../../shared/errors.ts';
+import { ExpectedError, reasonOf } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Recorder } from '../change.ts';
+import { TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import { ExpressionError } from './expression.ts';
 import { beginWorkflowRun } from './runs.ts';
-import { fillIn } from './template.ts';
-import { evaluateWith } from './values.ts';
+import { fillWith } from './values.ts';
 
 /** The position of a workflow's own schedule; those of the definition are 0, 1, 2 … */
 export const OWN_SCHEDULE = -1;
@@ -48,6 +48,10 @@ export type Triggered = {
   /** What the definition says that the run is given, and what its expressions are about. */
   input: Record<string, unknown> | undefined;
   values: Record<string, unknown>;
+  /** The time for what has to be evaluated. */
+  budget?: TimeBudget;
+  /** Of what an event began: see `Execution.eventDepth`. */
+  eventDepth?: number;
 };
 
 type EventRecorder = Pick<Recorder, 'event'>;
@@ -56,25 +60,26 @@ type EventRecorder = Pick<Recorder, 'event'>;
 export async function beginTriggered(
   tx: Transaction,
   record: EventRecorder,
-  { workflowId, organizationId, trigger, input, values }: Triggered,
+  { workflowId, organizationId, trigger, input, values, budget = new TimeBudget(), eventDepth }: Triggered,
 ): Promise<string | null> {
   const id = newId();
   const byItself: EventRecorder = {
     event: (event) => record.event({ ...event, actor: { type: 'workflow', id: workflowId } }),
   };
   try {
-    const filled = fillIn(input ?? {}, (source) => evaluateWith(source, values));
-    await beginWorkflowRun(tx, byItself, { id, workflowId, organizationId, trigger, createdById: null, input: filled });
+    const filled = fillWith(input ?? {}, values, budget);
+    const run = { id, workflowId, organizationId, trigger, createdById: null, eventDepth };
+    await beginWorkflowRun(tx, byItself, { ...run, input: filled, budget });
     return id;
   } catch (error) {
     if (!(error instanceof ExpectedError) && !(error instanceof ExpressionError)) throw error;
     const subject = { type: 'Workflow', id: workflowId };
-    record.event({ organizationId, type: 'workflow.skipped', subject, data: { trigger, reason: reasonOf(error) } });
+    record.event({
+      organizationId,
+      type: 'workflow.skipped',
+      subject,
+      data: { trigger, reason: error instanceof ExpectedError ? reasonOf(error) : error.message },
+    });
     return null;
   }
-}
-
-function reasonOf(error: ExpectedError | ExpressionError): string {
-  const fields = 'fields' in error ? (error.fields as { path: string[]; message: string }[]) : [];
-  return [error.message, ...fields.map(({ path, message }) => `${path.join('.')}: ${message}`)].join('; ');
 }

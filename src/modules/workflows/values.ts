@@ -1,4 +1,6 @@
+import { encodeGlobalId } from '../../shared/global-id.ts';
 import type { ExecutionRow, StepRow } from '../executions/procedure.ts';
+import type { TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
 import { Expressions } from './expression.ts';
 import { fillIn } from './template.ts';
@@ -22,25 +24,33 @@ export class RunValues {
   ) {
     this.#values = {
       inputs: typed(declared, execution.input),
-      execution: { id: execution.id, createdAt: new Date(execution.createdAt).toISOString() },
+      execution: {
+        id: encodeGlobalId('Execution', execution.id),
+        createdAt: new Date(execution.createdAt).toISOString(),
+      },
       steps: Object.fromEntries(steps.map(({ key, state, output, error }) => [key, { state, output, error }])),
     };
   }
 
   /** @throws {ExpressionError} */
-  evaluate(source: string, local: Local = {}): unknown {
-    return EXPRESSIONS.evaluate(source, { ...this.#values, ...local });
+  evaluate(source: string, budget: TimeBudget, local: Local = {}): unknown {
+    return evaluateWith(source, { ...this.#values, ...local }, budget);
   }
 
   /** A JSON value with the values of its expressions in their places. @throws {ExpressionError} */
-  fill(value: unknown, local: Local = {}): unknown {
-    return fillIn(value, (source) => this.evaluate(source, local));
+  fill(value: unknown, budget: TimeBudget, local: Local = {}): unknown {
+    return fillWith(value, { ...this.#values, ...local }, budget);
   }
 }
 
 /** The value of an expression about what begins a run: an event, the body of a request. @throws {ExpressionError} */
-export function evaluateWith(source: string, values: Record<string, unknown>): unknown {
-  return EXPRESSIONS.evaluate(source, values);
+export function evaluateWith(source: string, values: Record<string, unknown>, budget: TimeBudget): unknown {
+  return EXPRESSIONS.evaluate(source, values, budget);
+}
+
+/** The same for a JSON value with expressions. @throws {ExpressionError} */
+export function fillWith(value: unknown, values: Record<string, unknown>, budget: TimeBudget): unknown {
+  return budget.spend(() => fillIn(value, (source) => evaluateWith(source, values, budget)));
 }
 
 /** A whole number is a floating-point number all the same where the input is declared as one. */
