@@ -14,6 +14,7 @@ import * as expression from '../../src/modules/workflows/expression.ts';
 import * as inputs from '../../src/modules/workflows/inputs.ts';
 import * as procedure from '../../src/modules/workflows/procedure.ts';
 import * as service from '../../src/modules/workflows/service.ts';
+import * as values from '../../src/modules/workflows/values.ts';
 import * as webhooks from '../../src/modules/workflows/webhooks.ts';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -31,6 +32,7 @@ const CONSTANTS: Record<string, unknown> = {
     ...procedure,
     ...service,
     ...times,
+    ...values,
     ...webhooks,
   },
   ...definition,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { executionRow, READ_AT, stepRow } from '../../../test/support/execution-rows.ts';
-import { Board, type Ended, MAX_INTERRUPTIONS } from './advance.ts';
+import { Board, type Ended, MAX_INTERRUPTIONS, MAX_OUTPUT_LENGTH } from './advance.ts';
 import {
   type ExecutionRow,
   type Next,
@@ -62,6 +62,16 @@ describe('what becomes of an execution', () => {
     const board = boardOf([step], procedure);
     expect(board.settle(nothingInHand)).toMatchObject({ begun: [], move: { to: 'FAILED', reason: 'a broke off' } });
     expect(board.steps).toMatchObject([{ state: 'FAILED', error: expect.stringContaining('broken off 20 times') }]);
+  });
+
+  it('should fail what makes the outputs of an execution too long to be read again and again', () => {
+    const half = 'x'.repeat(MAX_OUTPUT_LENGTH / 2);
+    const done = stepRow({ key: 'a', state: 'SUCCEEDED', attempt: 1, output: { half } });
+    const board = boardOf([done, running('b'), running('c')], saying());
+    board.end({ key: 'b', attempt: 1, result: 'succeeded', output: { half: half.slice(100) } });
+    board.end({ key: 'c', attempt: 1, result: 'succeeded', output: half });
+    expect(stateOf(board)).toEqual({ a: 'SUCCEEDED', b: 'SUCCEEDED', c: 'FAILED' });
+    expect(board.steps[2]).toMatchObject({ error: expect.stringContaining('more than 16,777,216 characters') });
   });
 
   it('should not take the end of an attempt for the end of another one', () => {

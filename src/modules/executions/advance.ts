@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import type { Lease } from '../../engine/host-lease.ts';
 import type { TokenUsage } from '../../models/model.ts';
 import { SECOND_MS } from '../../shared/clock.ts';
+import { jsonLength } from '../../shared/json-length.ts';
 import { recorded, untilStored } from '../lease-transaction.ts';
 import type { FairShare } from './fair-share.ts';
 import { executionTopic, isLetGo, type Loaded, loadExecution, type Move, storeAdvance, tellMove } from './ledger.ts';
@@ -22,6 +23,9 @@ const KEEP_IN_HAND_MS = 5 * SECOND_MS;
 
 /** A step that is under way so often when its server ends is not begun again: it may be why. */
 export const MAX_INTERRUPTIONS = 20;
+
+/** In characters of JSON: the outputs of all steps of an execution together. */
+export const MAX_OUTPUT_LENGTH = 16 * 1024 * 1024;
 
 /** How a step that was under way has ended. */
 export type Ended = { key: string; attempt: number } & (
@@ -143,7 +147,7 @@ export class Board {
       ended.result === 'succeeded' ? ended.usage : ended.result === 'failed' ? ended.failure.usage : undefined;
     this.usage.inputTokens += usage?.inputTokens ?? 0;
     this.usage.outputTokens += usage?.outputTokens ?? 0;
-    if (ended.result === 'succeeded') this.#set(step, { state: 'SUCCEEDED', output: ended.output, error: null });
+    if (ended.result === 'succeeded') this.#succeed(step, ended.output);
     else if (ended.result === 'stopped') this.#set(step, { state: 'CANCELLED' });
     else if (ended.result === 'waiting') this.#set(step, { state: 'WAITING', wakeAt: ended.wakeAt?.getTime() ?? null });
     else this.#fail(step, ended.failure);
@@ -231,13 +235,22 @@ export class Board {
         ...{ wakeAt: order.wakeAt?.getTime() ?? null, isDue: false },
         attempt: step.state === 'RETRYING' ? step.failures + 1 : step.attempt,
       });
-    if (order.state === 'SUCCEEDED') return this.#set(step, { state, output: order.output, error: null });
+    if (order.state === 'SUCCEEDED') return this.#succeed(step, order.output);
     if (order.state === 'SKIPPED') return this.#set(step, { state, error: order.reason });
     if (order.state === 'FAILED') {
       const { error, isTransient, output } = order;
       return this.#fail(step, new StepFailure(error, { isTransient, output }));
     }
     return this.#set(step, { state });
+  }
+
+  /** All of it is read again whenever something is decided about the execution. */
+  #succeed(step: StepRow, output: unknown): StepRow {
+    const others = this.steps.filter(({ key }) => key !== step.key);
+    const length = others.reduce((sum, each) => sum + jsonLength(each.output), jsonLength(output));
+    if (length <= MAX_OUTPUT_LENGTH) return this.#set(step, { state: 'SUCCEEDED', output, error: null });
+    const most = `${MAX_OUTPUT_LENGTH.toLocaleString('en')} characters`;
+    return this.#fail(step, new StepFailure(`what came of the steps so far is more than ${most}: it must be less`));
   }
 
   #fail(step: StepRow, failure: StepFailure): StepRow {

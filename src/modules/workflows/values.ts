@@ -1,14 +1,18 @@
 import { encodeGlobalId } from '../../shared/global-id.ts';
+import { jsonLength } from '../../shared/json-length.ts';
 import type { ExecutionRow, StepRow } from '../executions/procedure.ts';
 import type { TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
-import { Expressions } from './expression.ts';
+import { ExpressionError, Expressions } from './expression.ts';
 import { fillIn } from './template.ts';
 
 /** What was checked when the definition was stored is not checked again: any value may stand under these names. */
 const EXPRESSIONS = new Expressions({
   ...{ inputs: 'dyn', steps: 'dyn', execution: 'dyn', item: 'dyn', index: 'int', event: 'dyn', body: 'dyn' },
 });
+
+/** In characters of JSON: what an expression, or all those of a step together, may come to. */
+export const MAX_VALUE_LENGTH = 1024 * 1024;
 
 /** A step's own values beside those of the whole run. */
 export type Local = { item?: unknown; index?: number; event?: unknown };
@@ -45,12 +49,29 @@ export class RunValues {
 
 /** The value of an expression about what begins a run: an event, the body of a request. @throws {ExpressionError} */
 export function evaluateWith(source: string, values: Record<string, unknown>, budget: TimeBudget): unknown {
-  return EXPRESSIONS.evaluate(source, values, budget);
+  const value = EXPRESSIONS.evaluate(source, values, budget);
+  requireLength(jsonLength(value, MAX_VALUE_LENGTH));
+  return value;
 }
 
 /** The same for a JSON value with expressions. @throws {ExpressionError} */
 export function fillWith(value: unknown, values: Record<string, unknown>, budget: TimeBudget): unknown {
-  return budget.spend(() => fillIn(value, (source) => evaluateWith(source, values, budget)));
+  let length = 0;
+  return budget.spend(() =>
+    fillIn(value, (source) => {
+      const found = evaluateWith(source, values, budget);
+      length += jsonLength(found);
+      requireLength(length);
+      return found;
+    }),
+  );
+}
+
+function requireLength(length: number): void {
+  if (length > MAX_VALUE_LENGTH)
+    throw new ExpressionError(
+      `expressions come to more than ${MAX_VALUE_LENGTH.toLocaleString('en')} characters: let them take less of what they read`,
+    );
 }
 
 /** A whole number is a floating-point number all the same where the input is declared as one. */
