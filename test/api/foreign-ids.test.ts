@@ -131,6 +131,7 @@ const TYPES: Record<string, string> = {
   agentTemplateId: 'AgentTemplate',
   executionId: 'Execution',
   continueFrom: 'Execution',
+  parentId: 'Execution',
   notificationChannelId: 'NotificationChannel',
   notificationDeliveryId: 'NotificationDelivery',
   userId: 'User',
@@ -140,7 +141,7 @@ const TYPES: Record<string, string> = {
 };
 const NODE_TYPES = schema.getPossibleTypes(schema.getType('Node') as never).map(({ name }) => name);
 /** Arguments that only narrow a list. */
-const FILTERS = new Set(['agentId', 'workflowId', 'createdById']);
+const FILTERS = new Set(['agentId', 'workflowId', 'createdById', 'parentId']);
 /** What a superadmin does in any organization: none is foreign to them. */
 const BY_SUPERADMIN = new Set(['Mutation.organizationRuntimesUpdate']);
 

@@ -28,6 +28,7 @@ const OUTSIDE_INDEXES = [
   'executions_waiting',
   'executions_one_at_a_time',
   'executions_unfinished_children',
+  'executions_finished',
   'execution_steps_waiting_for',
   'notification_deliveries_pending',
 ];
