@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const node = { environment: 'node' as const, testTimeout: 90_000, hookTimeout: 120_000, pool: 'forks' as const };
 
@@ -6,10 +7,30 @@ const node = { environment: 'node' as const, testTimeout: 90_000, hookTimeout: 1
 const PROBED = 'test/api/*transport*.test.ts';
 
 /** Not run with two servers: the second one could answer nothing else, or what they look at is one server's. */
-const OF_ONE_SERVER = ['executions-parked', 'foreign-ids', 'published-schemas', 'workflow-examples'].map(
-  (name) => `test/api/${name}.test.ts`,
-);
+const OF_ONE_SERVER = [
+  ...[
+    'bad-input',
+    'bad-input-output',
+    'executions-parked',
+    'foreign-ids',
+    'notification-mail-tls',
+    'notification-senders',
+  ],
+  ...['published-schemas', 'selected-columns', 'workflow-examples', 'workflow-faults', 'workflow-time'],
+].map((name) => `test/api/${name}.test.ts`);
 const isWithTwo = Number(process.env.WINDFLOW_TEST_SERVERS ?? 1) > 1;
+
+/** A file that takes minutes: begun last, it would run on alone when all others have ended. */
+const LONGEST = 'test/crash/random-instants.test.ts';
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const [longest, others] = [true, false].map((isLongest) =>
+      files.filter(({ moduleId }) => moduleId.endsWith(LONGEST) === isLongest),
+    );
+    return [...longest!, ...(await super.sort(others!))];
+  }
+}
 
 // unit: beside its subject in src/. api: through the public schema. The long suites run from .ci/run, most of them one file at a time.
 export default defineConfig({
@@ -18,6 +39,7 @@ export default defineConfig({
   // Tests wait for processes and a database more than they compute.
   test: {
     maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,
