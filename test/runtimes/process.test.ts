@@ -121,8 +121,8 @@ describe('PROCESS', () => {
       const spec = shell('crashing', script, { restart: { name: 'always', maxRetries: null } });
       await runtime.start(stack, spec, 1);
       await runtime.close();
-      const root = runtime.serviceRoot(stack, 'crashing');
-      await eventually('a third run', () => fs.readFileSync(path.join(root, 'runs'), 'utf8').length >= 12);
+      const runs = path.join(runtime.serviceRoot(stack, 'crashing'), 'runs');
+      await eventually('a third run', () => fs.existsSync(runs) && fs.readFileSync(runs, 'utf8').length >= 12);
       runtime = await place.open();
       expect(await whenState(runtime, stack, spec, 'RUNNING')).toMatchObject({ restarts: 2, exitCode: 1 });
     });
