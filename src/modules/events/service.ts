@@ -1,4 +1,3 @@
-import type { User } from '../../db/generated/prisma/client.ts';
 import type { Role } from '../../db/generated/prisma/enums.ts';
 import { encodeEventCursor } from '../../realtime/cursor.ts';
 import { EVENT_RETENTION_MS, type EventsPage, followEvents } from '../../realtime/event-follower.ts';
@@ -38,8 +37,6 @@ export type Events = {
   follow(caller: Caller | null, request: EventsRequest, signal: AbortSignal): Feed<EventBatch>;
   /** Those of the events that the caller may read. */
   findMany(caller: Caller | null, ids: string[]): Promise<StoredEvent[]>;
-  /** Who did what the caller was told of, former members too. */
-  actors(userIds: string[]): Promise<User[]>;
   /** Cursors of where the feeds of organizations that the caller was shown end now, by organization id. */
   cursors(organizationIds: string[]): Promise<Map<string, string>>;
   /** The same of all organizations of the caller. */
@@ -49,7 +46,7 @@ export type Events = {
 };
 
 export function createEvents(deps: ServiceDependencies & { access: Access }): Events {
-  const { prisma, pool } = deps;
+  const { pool } = deps;
   return {
     follow: (caller, request, signal) => eventsFeed(deps, caller, request, signal),
 
@@ -57,8 +54,6 @@ export function createEvents(deps: ServiceDependencies & { access: Access }): Ev
       const found = await findEvents(pool, requireCaller(caller).userId, ids);
       return found.filter(({ role, type }) => mayRead(role as Role, type));
     },
-
-    actors: (ids) => prisma.user.findMany({ where: { id: { in: ids } } }),
 
     async cursors(ids) {
       const heads = await eventHeads(pool, ids);

@@ -5,7 +5,7 @@ import type { Actor, NewEvent } from '../../realtime/event-log.ts';
 import { type ExecutionMove, executionEvent } from '../../realtime/event-types.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Recorder } from '../lease-transaction.ts';
-import { type ExecutionRow, MAX_NESTING, type StepRow } from './procedure.ts';
+import { type ExecutionRow, MAX_ATTEMPTS, MAX_NESTING, type StepRow } from './procedure.ts';
 import { isFinal, isOver } from './state.ts';
 
 /** Wakes whoever carries out executions: there is one to take up, or one in hand to look at. */
@@ -21,6 +21,11 @@ export const childKey = ({ key, failures }: StepRow): string => (failures === 0 
 /** The same in SQL, of a row of `execution_steps`. */
 export const childKeySql = (step: string): string =>
   `${step}.key || case when ${step}.failures = 0 then '' else '~' || (${step}.failures + 1) end`;
+/** Those of all attempts that a step may have. */
+export const childKeysOf = (key: string): string[] => [
+  key,
+  ...Array.from({ length: MAX_ATTEMPTS - 1 }, (_, failures) => `${key}~${failures + 2}`),
+];
 export const stepOfChild = (key: string): string => key.replace(/~\d+$/, '');
 
 /** The execution is not this process's to work on any more: somebody else has it, or it was deleted. */

@@ -6,7 +6,7 @@ import { readableBy, requireCaller } from '../organizations/access.ts';
 import { membershipsSql } from '../organizations/members.ts';
 import { findRelatedPages } from '../related-pages.ts';
 import type { Caller, ServiceDependencies } from '../services.ts';
-import { stepOfChild } from './ledger.ts';
+import { childKeysOf, stepOfChild } from './ledger.ts';
 
 const NEWEST_FIRST = orderBy('-created', { field: 'createdAt', direction: 'desc', type: 'date' });
 const BY_POSITION = orderBy('position', { field: 'position', direction: 'asc', type: 'number' });
@@ -100,7 +100,7 @@ async function begunBy(
 ): Promise<Map<string, Execution>> {
   const executionIds = [...new Set(steps.map(({ executionId }) => executionId))];
   const children = await prisma.execution.findMany({
-    where: { parentId: { in: executionIds } },
+    where: { parentId: { in: executionIds }, parentStep: { in: steps.flatMap(({ key }) => childKeysOf(key)) } },
     orderBy: { createdAt: 'asc' },
   });
   return new Map(children.map((child) => [`${child.parentId} ${stepOfChild(child.parentStep!)}`, child]));

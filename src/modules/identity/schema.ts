@@ -66,7 +66,7 @@ async function actorsById(context: GraphQLContext, globalIds: string[]): Promise
     globalIds.filter((id) => (decodeIdOf('User', id) !== null) === isUser),
   ) as [string[], string[]];
   const found =
-    users.length > 0 ? await context.services.events.actors(users.map((id) => decodeIdOf('User', id)!)) : [];
+    users.length > 0 ? await context.services.identity.findActors(users.map((id) => decodeIdOf('User', id)!)) : [];
   return new Map([
     ...found.map((user) => [encodeGlobalId('User', user.id), user] as const),
     ...(await nodesById(context, others)),

@@ -55,6 +55,8 @@ export type IdentityService = {
   findSessions(caller: Caller | null, ids: string[]): Promise<Session[]>;
   /** Those of the users that the caller may see: oneself, members of shared organizations; for a superadmin all. */
   findUsers(caller: Caller | null, ids: string[]): Promise<User[]>;
+  /** Who did what a caller was told of, former members of their organizations too. */
+  findActors(userIds: string[]): Promise<User[]>;
   /** Those of the users whose e-mail the caller may read. */
   readableEmails(caller: Caller | null, userIds: string[]): Promise<Set<string>>;
   /** The JSON Web Key Set that access tokens are verified with. */
@@ -160,6 +162,8 @@ export function createIdentityService(dependencies: ServiceDependencies, options
     findSessions: async (caller, ids) => prisma.session.findMany({ where: { ...ownLive(caller), id: { in: ids } } }),
 
     findUsers: async (caller, ids) => visibleUsers(prisma, requireCaller(caller), ids),
+
+    findActors: (ids) => prisma.user.findMany({ where: { id: { in: ids } } }),
 
     readableEmails: async (caller, userIds) => emailReaders(prisma, requireCaller(caller), userIds),
 

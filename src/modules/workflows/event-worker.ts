@@ -9,6 +9,7 @@ import { changeBySystem, type Recorder } from '../change.ts';
 import { dataOf, mayRead, subjectIdOf } from '../events/types.ts';
 import { FairShare } from '../executions/fair-share.ts';
 import { EXECUTIONS_TOPIC, executionTopic, storableJson } from '../executions/ledger.ts';
+import { BY_PEOPLE } from '../executions/principals.ts';
 import type { StepRow } from '../executions/procedure.ts';
 import { MAX_EVALUATION_MS, TimeBudget } from '../executions/time-budget.ts';
 import type { WorkflowDefinition } from './definition.ts';
@@ -197,7 +198,7 @@ async function wakeWaiters(
     select s.id, s.execution_id as "executionId", s.input, e.definition, e.input as given, e.created_at as "createdAt",
            array(select m.role::text from unnest(array[(e.definition->>'makerId')::uuid, e.created_by_id]) with ordinality as p(id, place)
                  left join organization_members m on m.user_id = p.id and m.organization_id = e.organization_id
-                 where p.place = 1 or e.created_by_id is not null or e.trigger in ('MANUAL', 'RETRY')) as roles,
+                 where p.place = 1 or e.created_by_id is not null or e.trigger::text = any(${BY_PEOPLE})) as roles,
            case when s.input->>'where' is not null then (
              select jsonb_agg(jsonb_build_object('key', b.key, 'state', b.state, 'output', b.output, 'error', b.error))
              from execution_steps b where b.execution_id = e.id and b.finished_at is not null) end as ended
