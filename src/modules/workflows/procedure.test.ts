@@ -1,78 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { executionRow, READ_AT, stepRow } from '../../../test/support/execution-rows.ts';
+import { http, procedure, Run } from '../../../test/support/workflow-board.ts';
 import { encodeGlobalId } from '../../shared/global-id.ts';
-import { Board, type Ended } from '../executions/advance.ts';
-import { StepFailure, type StepRow } from '../executions/procedure.ts';
+import { Board } from '../executions/advance.ts';
+import type { StepRow } from '../executions/procedure.ts';
 import { TimeBudget } from '../executions/time-budget.ts';
 import { checkDefinition } from './check.ts';
-import { createWorkflowProcedure, type RunDefinition } from './procedure.ts';
-
-const unused = async () => {
-  throw new Error('not carried out here');
-};
-const procedure = createWorkflowProcedure({
-  ...{ agent: unused, workflow: unused, deploy: unused, rollback: unused, http: unused, notify: unused },
-});
-
-/** `kept`: steps that it took over of the run that it repeats. */
-type Given = { input?: object; kept?: StepRow[]; [field: string]: unknown };
-
-/** A run whose steps end as a test says. */
-class Run {
-  readonly #definition: RunDefinition;
-  readonly #input: object;
-  #now = READ_AT;
-  steps: StepRow[] = [];
-  move: ReturnType<Board['settle']>['move'] = { to: 'RUNNING' };
-
-  constructor(steps: object, { input = {}, kept = [], ...rest }: Given = {}) {
-    const { definition, faults } = checkDefinition({ steps, ...rest });
-    expect(faults).toEqual([]);
-    this.#definition = { ...definition!, name: 'tested', makerId: null };
-    this.#input = input;
-    this.steps = kept;
-    this.go();
-  }
-
-  go(...ended: Ended[]): this {
-    const now = this.#now;
-    const execution = executionRow({ kind: 'WORKFLOW', definition: this.#definition, input: this.#input, now });
-    const board = new Board({ execution, steps: this.steps }, procedure);
-    for (const each of ended) board.end(each);
-    const running = this.steps.filter(({ state }) => state === 'RUNNING').map(({ key }) => key);
-    const over = ended.map(({ key }) => key);
-    this.move = board.settle(new Set(running.filter((key) => !over.includes(key)))).move;
-    this.steps = board.steps;
-    return this;
-  }
-
-  succeed(key: string, output: unknown = null): this {
-    return this.go({ key, attempt: this.of(key).attempt, result: 'succeeded', output });
-  }
-
-  fail(key: string, isTransient = false): this {
-    const failure = new StepFailure('no', { isTransient });
-    return this.go({ key, attempt: this.of(key).attempt, result: 'failed', failure });
-  }
-
-  /** So many seconds later, as whoever takes it up then reads it. */
-  later(seconds: number): this {
-    this.#now += seconds * 1_000;
-    const isDue = ({ wakeAt }: StepRow) => wakeAt !== null && wakeAt <= this.#now;
-    this.steps = this.steps.map((step) => ({ ...step, isDue: isDue(step) }));
-    return this.go();
-  }
-
-  of(key: string): StepRow {
-    return this.steps.find((step) => step.key === key)!;
-  }
-
-  get states(): Record<string, string> {
-    return Object.fromEntries(this.steps.map(({ key, state }) => [key, state]));
-  }
-}
-
-const http = (more: object = {}) => ({ kind: 'http', url: 'https://example.org', ...more });
+import type { RunDefinition } from './procedure.ts';
 
 describe('the order of steps', () => {
   it('should be that of their needs, side by side where they have none', () => {
@@ -138,66 +72,6 @@ describe('a step', () => {
     expect(run.move.to).toBe('WAITING');
     expect(run.later(60).of('a')).toMatchObject({ state: 'RUNNING', attempt: 2 });
     expect(run.fail('a', true).states).toEqual({ a: 'FAILED' });
-  });
-});
-
-describe('a step that waits', () => {
-  const retry = { attempts: 2, delaySeconds: 60 };
-  const timeoutSeconds = 10;
-
-  it('should ask anew where nobody decided in time, and is tried again', () => {
-    const run = new Run({ ask: { kind: 'approval', message: 'Go ${{ 1 + 1 }}?', timeoutSeconds, retry } });
-    const asked = { message: 'Go 2?', role: 'ADMIN' };
-    expect(run.later(10).of('ask')).toMatchObject({ state: 'RETRYING', error: 'nothing came of it within 10 s' });
-    expect(run.move).toMatchObject({ to: 'WAITING', reason: 'it is tried again later' });
-    expect(run.later(60).of('ask')).toMatchObject({ state: 'WAITING', attempt: 2, error: null, approval: asked });
-    expect(run.of('ask').wakeAt).toBe(READ_AT + 80_000);
-    expect(run.move).toMatchObject({ to: 'WAITING', reason: 'it waits for an approval: ask' });
-    expect(run.later(10).of('ask')).toMatchObject({ state: 'FAILED', error: 'nothing came of it within 10 s' });
-  });
-
-  it('should not ask again once somebody said no', () => {
-    const run = new Run({ ask: { kind: 'approval', message: 'Go?', retry } });
-    const decision = { approved: false, comment: 'not today', userId: 'somebody' };
-    run.steps = run.steps.map((step) => ({ ...step, approval: { ...step.approval!, decision } }));
-    expect(run.go().of('ask')).toMatchObject({ state: 'FAILED', error: 'it was not approved: not today' });
-  });
-
-  it('should wait for an event again, for each entry as for a step alone', () => {
-    const event = { kind: 'waitForEvent', event: 'deployment.stopped', timeoutSeconds, retry };
-    const run = new Run({ alone: event, each: { ...event, forEach: '["x"]', where: 'event.subjectId == item' } });
-    run.later(10);
-    expect(run.states).toEqual({ alone: 'RETRYING', each: 'WAITING', 'each[0]': 'RETRYING' });
-    run.later(60);
-    const wakeAt = READ_AT + 80_000;
-    const again = { state: 'WAITING', waitsFor: 'deployment.stopped', wakeAt, isDue: false };
-    expect(run.of('alone')).toMatchObject(again);
-    expect(run.of('each[0]')).toMatchObject({ ...again, input: { item: 'x', index: 0 } });
-    run.later(10);
-    expect(run.states).toEqual({ alone: 'FAILED', each: 'FAILED', 'each[0]': 'FAILED' });
-  });
-
-  it('should fail where its time ends before a delay does', () => {
-    const run = new Run({ wait: { kind: 'delay', seconds: 60, timeoutSeconds, retry: { ...retry, delaySeconds: 0 } } });
-    expect(run.of('wait').wakeAt).toBe(READ_AT + 10_000);
-    expect(run.later(10).of('wait')).toMatchObject({ state: 'WAITING', failures: 1, wakeAt: READ_AT + 20_000 });
-    expect(run.later(10).of('wait')).toMatchObject({ state: 'FAILED', error: 'it took longer than 10 s' });
-    const inTime = new Run({ wait: { kind: 'delay', seconds: 10, timeoutSeconds } });
-    expect(inTime.later(10).of('wait')).toMatchObject({ state: 'SUCCEEDED', error: null });
-  });
-
-  it.each(['1e300', '2592001', '-1', '"soon"', 'double("NaN")'])('should refuse a delay of %s seconds', (n) => {
-    const run = new Run({ wait: { kind: 'delay', seconds: `\${{ dyn(${n}) }}` } });
-    expect(run.of('wait')).toMatchObject({ state: 'FAILED', error: expect.stringMatching(/2592000|JSON has no/) });
-  });
-
-  it('should have no failure left over once it succeeded', () => {
-    const run = new Run({ ask: { kind: 'agent', agentId: 'an-agent', input: 'Well?', retry } });
-    run.fail('ask', true).later(60);
-    const output = { status: 'COMPLETED', reason: null, output: 'yes' };
-    run.go({ key: 'ask', attempt: 2, result: 'waiting' });
-    run.steps = run.steps.map((step) => ({ ...step, output }));
-    expect(run.go().of('ask')).toMatchObject({ state: 'SUCCEEDED', output: 'yes', error: null });
   });
 });
 

@@ -1,16 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { stepRow } from '../../../test/support/execution-rows.ts';
+import { http, procedure } from '../../../test/support/workflow-board.ts';
 import type { StepRow } from '../executions/procedure.ts';
 import { checkDefinition } from './check.ts';
-import { createWorkflowProcedure } from './procedure.ts';
-
-const unused = async () => {
-  throw new Error('not carried out here');
-};
-const procedure = createWorkflowProcedure({
-  ...{ agent: unused, workflow: unused, deploy: unused, rollback: unused, http: unused, notify: unused },
-});
-const http = (more: object = {}) => ({ kind: 'http', url: 'https://example.org', ...more });
 
 describe('what is done anew in a retry', () => {
   const definition = checkDefinition({
